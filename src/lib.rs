@@ -1,0 +1,36 @@
+//! dse: a distributed in-memory storage engine that speaks the Redis protocol.
+//!
+//! The rooms, lowest layer first. A room imports from lower layers only; `tests/tidy.rs` holds
+//! the rule, `ARCHITECTURE.md` explains it.
+//!
+//! | layer | rooms |
+//! |---|---|
+//! | L0 | [`limits`], [`util`] |
+//! | L1 | [`sync`], [`sys`] (both may contain unsafe code) |
+//! | L2 | [`resp`], [`store`], [`config`] |
+//! | L3 | [`net`] |
+//! | L4 | [`engine`] |
+//! | L5 | [`commands`] |
+//! | L6 | [`server`] |
+
+pub mod limits;
+pub mod util;
+
+pub mod sync;
+pub mod sys;
+
+pub mod config;
+pub mod resp;
+pub mod store;
+
+pub mod net;
+
+pub mod engine;
+
+pub mod commands;
+
+pub mod server;
+
+#[cfg(feature = "mimalloc")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,0 +1,68 @@
+//! Every bound and size, with the assertions that hold between them.
+//!
+//! A queue, loop, buffer or connection that is bounded elsewhere is a bug of that place: the
+//! bound belongs here, with a sentence on what happens when it is reached.
+
+/// Shards of the keyspace. `shard = hash_slot >> 5` for the life of the data.
+pub const SHARDS: usize = 512;
+/// Hash slots of the Redis cluster protocol.
+pub const HASH_SLOTS: usize = 16384;
+/// Numbered databases (`SELECT 0..15`); each shard has one table for each that is in use.
+pub const DATABASES: usize = 16;
+
+/// Bytes read from one connection in one turn; the rest waits for the tail of the ring.
+pub const TURN_BYTES: usize = 64 * 1024;
+/// Commands executed for one connection in one turn.
+pub const TURN_COMMANDS: usize = 128;
+/// Commands parsed, hashed and prefetched together.
+pub const BATCH_COMMANDS: usize = 16;
+/// Events taken from one `epoll_wait`.
+pub const EPOLL_EVENTS: usize = 256;
+
+/// Connections that can exist at once, whatever `maxclients` says. The ready ring has as many
+/// places, so a push to it cannot fail.
+pub const CONNECTIONS_MAX: usize = 65_536;
+/// Connection slots are allocated in chunks of this many.
+pub const CONNECTION_CHUNK: usize = 1024;
+/// Worker threads at most.
+pub const WORKERS_MAX: usize = 256;
+
+/// A bulk string longer than this is received into an allocation of its own.
+pub const BULK_DIRECT_MIN: usize = 32 * 1024;
+/// An entry of at least this size carries a reference count, so that replies can refer to it.
+pub const ENTRY_SHARED_MIN: usize = 16 * 1024;
+/// `proto-max-bulk-len` by default; a longer bulk is a protocol error.
+pub const BULK_LEN_DEFAULT: usize = 512 * 1024 * 1024;
+/// Arguments of one request at most; more is a protocol error.
+pub const ARGS_MAX: usize = 1024 * 1024;
+/// An inline request, or the line of a length, longer than this is a protocol error.
+pub const INLINE_MAX: usize = 64 * 1024;
+/// Arguments of one request before authentication.
+pub const UNAUTH_ARGS_MAX: usize = 10;
+/// Bytes of one bulk before authentication.
+pub const UNAUTH_BULK_MAX: usize = 16 * 1024;
+/// Unparsed bytes that one connection may hold (`client-query-buffer-limit`); more closes it.
+pub const QUERY_BUFFER_MAX: usize = 1 << 30;
+
+/// Unsent reply bytes at which a connection is no longer read from.
+pub const OUTPUT_HIGH_WATER: usize = 1024 * 1024;
+/// Unsent reply bytes at which reading goes on.
+pub const OUTPUT_LOW_WATER: usize = 256 * 1024;
+
+/// Entries retired together in one deferred destruction.
+pub const RETIRE_BATCH: usize = 64;
+/// Bytes of retired entries at which a batch is handed over early.
+pub const RETIRE_BYTES: usize = 1024 * 1024;
+
+/// Slots in a bucket beside its control word: one cache line.
+pub const BUCKET_SLOTS: usize = 7;
+/// Buckets in a segment: 4 KiB.
+pub const SEGMENT_BUCKETS: usize = 64;
+
+const _: () = assert!(HASH_SLOTS == SHARDS * 32);
+const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
+const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);
+const _: () = assert!(ENTRY_SHARED_MIN <= BULK_DIRECT_MIN);
+const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
+const _: () = assert!(CONNECTIONS_MAX % CONNECTION_CHUNK == 0);
+const _: () = assert!(CONNECTIONS_MAX.is_power_of_two());

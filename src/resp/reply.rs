@@ -1,0 +1,199 @@
+//! Encodes replies into an [`OutQueue`], in RESP2 or RESP3.
+
+use super::out::{LargeReply, OutQueue};
+
+/// The protocol version that a connection chose by HELLO.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// RESP2, the default.
+    #[default]
+    Resp2,
+    /// RESP3.
+    Resp3,
+}
+
+/// Writes one connection's replies. Aggregates announce their length first: the caller then
+/// writes exactly as many elements (twice as many for a map in either protocol).
+pub struct Reply<'a> {
+    queue: &'a mut OutQueue,
+    protocol: Protocol,
+}
+
+impl<'a> Reply<'a> {
+    /// Replies go to the end of `queue`.
+    #[inline]
+    pub fn new(queue: &'a mut OutQueue, protocol: Protocol) -> Reply<'a> {
+        Reply { queue, protocol }
+    }
+
+    /// The protocol replies are written in.
+    #[inline]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// From now on replies are written in `protocol` (HELLO).
+    pub fn set_protocol(&mut self, protocol: Protocol) {
+        self.protocol = protocol;
+    }
+
+    /// The queue behind this encoder.
+    pub fn queue(&mut self) -> &mut OutQueue {
+        self.queue
+    }
+
+    #[inline]
+    fn is3(&self) -> bool {
+        self.protocol == Protocol::Resp3
+    }
+
+    /// Bytes that are already encoded.
+    #[inline]
+    pub fn raw(&mut self, bytes: &[u8]) {
+        self.queue.buf_mut().extend_from_slice(bytes);
+    }
+
+    /// `+OK`
+    #[inline]
+    pub fn ok(&mut self) {
+        self.raw(b"+OK\r\n");
+    }
+
+    /// A simple string; must hold no line break.
+    pub fn simple(&mut self, text: &str) {
+        debug_assert!(!text.contains(['\r', '\n']));
+        self.line(b'+', text.as_bytes());
+    }
+
+    /// An error. `text` starts with its code (`ERR ...`, `WRONGTYPE ...`); line breaks in it
+    /// become spaces.
+    pub fn error(&mut self, text: &str) {
+        let buf = self.queue.buf_mut();
+        buf.push(b'-');
+        buf.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+        buf.extend_from_slice(b"\r\n");
+    }
+
+    /// An integer.
+    #[inline]
+    pub fn int(&mut self, value: i64) {
+        self.number(b':', value);
+    }
+
+    /// A bulk string.
+    #[inline]
+    pub fn bulk(&mut self, bytes: &[u8]) {
+        let buf = self.queue.buf_mut();
+        buf.reserve(bytes.len() + 16);
+        push_header(buf, b'$', bytes.len() as i64);
+        buf.extend_from_slice(bytes);
+        buf.extend_from_slice(b"\r\n");
+    }
+
+    /// A bulk string that is sent from where it lies, without a copy.
+    pub fn bulk_large(&mut self, value: Box<dyn LargeReply>) {
+        let len = value.bytes().len();
+        self.number(b'$', len as i64);
+        self.queue.push_large(value);
+        self.raw(b"\r\n");
+    }
+
+    /// A number as a bulk string.
+    pub fn bulk_int(&mut self, value: i64) {
+        self.bulk(itoa::Buffer::new().format(value).as_bytes());
+    }
+
+    /// Nil: `_` in RESP3, a null bulk in RESP2.
+    #[inline]
+    pub fn nil(&mut self) {
+        if self.is3() { self.raw(b"_\r\n") } else { self.raw(b"$-1\r\n") }
+    }
+
+    /// Nil where RESP2 clients expect a null array.
+    pub fn nil_array(&mut self) {
+        if self.is3() { self.raw(b"_\r\n") } else { self.raw(b"*-1\r\n") }
+    }
+
+    /// An array of `len` elements follows.
+    #[inline]
+    pub fn array(&mut self, len: usize) {
+        self.number(b'*', len as i64);
+    }
+
+    /// A map of `pairs` keys and values follows (a flat array in RESP2).
+    pub fn map(&mut self, pairs: usize) {
+        if self.is3() {
+            self.number(b'%', pairs as i64);
+        } else {
+            self.number(b'*', 2 * pairs as i64);
+        }
+    }
+
+    /// A set of `len` elements follows (an array in RESP2).
+    pub fn set(&mut self, len: usize) {
+        self.number(if self.is3() { b'~' } else { b'*' }, len as i64);
+    }
+
+    /// An out-of-band push of `len` elements follows (an array in RESP2).
+    pub fn push(&mut self, len: usize) {
+        self.number(if self.is3() { b'>' } else { b'*' }, len as i64);
+    }
+
+    /// A boolean (0 or 1 in RESP2).
+    pub fn boolean(&mut self, value: bool) {
+        match (self.is3(), value) {
+            (true, true) => self.raw(b"#t\r\n"),
+            (true, false) => self.raw(b"#f\r\n"),
+            (false, _) => self.int(value as i64),
+        }
+    }
+
+    /// A floating-point number (a bulk string in RESP2), written as Redis writes it.
+    pub fn double(&mut self, value: f64) {
+        let text = crate::util::float::format_double(value);
+        if self.is3() { self.line(b',', text.as_bytes()) } else { self.bulk(text.as_bytes()) }
+    }
+
+    /// A verbatim string with its three-letter format (a bulk string in RESP2).
+    pub fn verbatim(&mut self, format: &str, text: &[u8]) {
+        debug_assert_eq!(format.len(), 3);
+        if !self.is3() {
+            return self.bulk(text);
+        }
+        let buf = self.queue.buf_mut();
+        push_header(buf, b'=', text.len() as i64 + 4);
+        buf.extend_from_slice(format.as_bytes());
+        buf.push(b':');
+        buf.extend_from_slice(text);
+        buf.extend_from_slice(b"\r\n");
+    }
+
+    /// A big number given in decimal digits (a bulk string in RESP2).
+    pub fn big_number(&mut self, digits: &str) {
+        if self.is3() { self.line(b'(', digits.as_bytes()) } else { self.bulk(digits.as_bytes()) }
+    }
+
+    #[inline]
+    fn number(&mut self, kind: u8, value: i64) {
+        push_header(self.queue.buf_mut(), kind, value);
+    }
+
+    fn line(&mut self, kind: u8, text: &[u8]) {
+        let buf = self.queue.buf_mut();
+        buf.push(kind);
+        buf.extend_from_slice(text);
+        buf.extend_from_slice(b"\r\n");
+    }
+}
+
+/// Appends `kind`, the number and the line end. One digit is by far the commonest case.
+#[inline]
+fn push_header(buf: &mut Vec<u8>, kind: u8, value: i64) {
+    if (0..10).contains(&value) {
+        buf.extend_from_slice(&[kind, b'0' + value as u8, b'\r', b'\n']);
+        return;
+    }
+    buf.push(kind);
+    buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+    buf.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,3 @@
+//! Small pure tools: numbers, patterns, checksums, quoting. No state, no I/O.
+
+pub mod float;
