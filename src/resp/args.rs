@@ -80,8 +80,10 @@ impl<'a> Args<'a> {
 
     /// A copy that owns its bytes (a queued command of a transaction).
     pub fn to_owned(&self) -> OwnedArgs {
-        let mut owned =
-            OwnedArgs { buf: Vec::with_capacity(self.total_len()), spans: Vec::with_capacity(self.len()) };
+        let mut owned = OwnedArgs {
+            buf: Vec::with_capacity(self.total_len()),
+            spans: Vec::with_capacity(self.len()),
+        };
         for arg in self.iter_from(0) {
             owned.push(arg);
         }
