@@ -10,8 +10,8 @@ pub mod set;
 pub mod zset;
 
 pub use hash::Hash;
-pub use list::List;
-pub use set::Set;
+pub use list::{List, Side};
+pub use set::{Member, Set};
 pub use zset::ZSet;
 
 /// One collection.
