@@ -4,11 +4,13 @@
 //! holds, and the extremes ("longest element ever", "most elements ever", "ever held a
 //! non-integer") from which the encoding that Redis would show is derived.
 
+pub mod extremes;
 pub mod hash;
 pub mod list;
 pub mod set;
 pub mod zset;
 
+pub use extremes::Extremes;
 pub use hash::Hash;
 pub use list::{List, Side};
 pub use set::{Member, Set};
