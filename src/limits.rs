@@ -37,6 +37,12 @@ pub const BULK_LEN_DEFAULT: usize = 512 * 1024 * 1024;
 pub const ARGS_MAX: usize = 1024 * 1024;
 /// An inline request, or the line of a length, longer than this is a protocol error.
 pub const INLINE_MAX: usize = 64 * 1024;
+/// Arguments whose places a request that was answered keeps memory for.
+pub const REQUEST_SPANS_KEPT: usize = 1024;
+/// Bytes of an inline request that memory is kept for once it was answered.
+pub const REQUEST_INLINE_KEPT: usize = 4096;
+/// Bytes reserved in front of a large bulk for the header of an entry; its key comes on top.
+pub const LARGE_HEADROOM: usize = 48;
 /// Arguments of one request before authentication.
 pub const UNAUTH_ARGS_MAX: usize = 10;
 /// Bytes of one bulk before authentication.

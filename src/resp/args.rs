@@ -11,6 +11,8 @@ pub struct Span {
 
 impl Span {
     const LARGE: u32 = u32::MAX;
+    /// Offsets up to here can be told; a request with more bytes is not read to its end.
+    pub const REACH: usize = Span::LARGE as usize - 1;
 
     /// An argument of `len` bytes at offset `start` of the buffer.
     pub fn new(start: usize, len: usize) -> Span {
@@ -22,6 +24,16 @@ impl Span {
     /// The argument that is large bulk number `index` of its request.
     pub fn large(index: usize) -> Span {
         Span { start: Span::LARGE, len: index as u32 }
+    }
+
+    /// Bytes of an argument that lies in the buffer.
+    pub fn len_in_buffer(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Index of the large bulk, if it is one.
+    pub fn large_index(&self) -> Option<usize> {
+        (self.start == Span::LARGE).then_some(self.len as usize)
     }
 }
 

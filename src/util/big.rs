@@ -1,0 +1,169 @@
+//! Just enough arithmetic on big unsigned numbers to read and print extended floats exactly.
+//!
+//! Numbers stay below about 40,000 bits (see the limits in `long_double`), so the schoolbook
+//! methods do.
+
+/// The greatest power of ten in a `u64`, and its exponent.
+const TEN_CHUNK: u64 = 10u64.pow(TEN_CHUNK_DIGITS as u32);
+const TEN_CHUNK_DIGITS: usize = 19;
+/// The greatest power of five in a `u64`, and its exponent.
+const FIVE_CHUNK: u64 = 5u64.pow(FIVE_CHUNK_EXPONENT);
+const FIVE_CHUNK_EXPONENT: u32 = 27;
+
+/// An unsigned number: words from the least significant on, the last one not 0.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Big {
+    words: Vec<u64>,
+}
+
+impl From<u64> for Big {
+    fn from(value: u64) -> Big {
+        Big { words: vec![value] }.trimmed()
+    }
+}
+
+impl Big {
+    /// The number with these decimal digits (values 0 to 9).
+    pub(super) fn from_decimal(digits: &[u8]) -> Big {
+        let mut number = Big { words: Vec::with_capacity(digits.len() / TEN_CHUNK_DIGITS + 1) };
+        for chunk in digits.chunks(TEN_CHUNK_DIGITS) {
+            let value = chunk.iter().fold(0, |value, &digit| value * 10 + u64::from(digit));
+            number.multiply_add(10u64.pow(chunk.len() as u32), value);
+        }
+        number
+    }
+
+    /// In decimal digits, `0` for zero.
+    pub(super) fn to_decimal(&self) -> String {
+        let mut rest = self.clone();
+        let mut chunks = Vec::new();
+        while !rest.words.is_empty() {
+            chunks.push(rest.divide_by_word(TEN_CHUNK));
+        }
+        let mut text = chunks.pop().unwrap_or(0).to_string();
+        for chunk in chunks.iter().rev() {
+            text.push_str(&format!("{chunk:019}"));
+        }
+        text
+    }
+
+    /// Position of the highest bit that is set, plus one.
+    pub(super) fn bit_len(&self) -> u32 {
+        self.words.last().map_or(0, |word| self.words.len() as u32 * 64 - word.leading_zeros())
+    }
+
+    /// `self * 5^exponent`.
+    pub(super) fn times_power_of_five(mut self, exponent: u32) -> Big {
+        for _ in 0..exponent / FIVE_CHUNK_EXPONENT {
+            self.multiply_add(FIVE_CHUNK, 0);
+        }
+        self.multiply_add(5u64.pow(exponent % FIVE_CHUNK_EXPONENT), 0);
+        self
+    }
+
+    /// `self * 2^bits`.
+    pub(super) fn shifted_left(&self, bits: u32) -> Big {
+        let (whole, part) = (bits as usize / 64, bits % 64);
+        let mut words = vec![0; whole];
+        let mut carry = 0;
+        for &word in &self.words {
+            let wide = u128::from(word) << part;
+            words.push(wide as u64 | carry);
+            carry = (wide >> 64) as u64;
+        }
+        words.push(carry);
+        Big { words }.trimmed()
+    }
+
+    /// The highest 128 bits, how many bits below were dropped, and whether one of those was set.
+    pub(super) fn top_bits(&self) -> (u128, u32, bool) {
+        let dropped = self.bit_len().saturating_sub(128);
+        let (whole, part) = (dropped as usize / 64, dropped % 64);
+        let word = |index: usize| u128::from(self.words.get(whole + index).copied().unwrap_or(0));
+        let low = word(0) | word(1) << 64;
+        let top = if part == 0 { low } else { low >> part | word(2) << (128 - part) };
+        let set = self.words.iter().take(whole).any(|&word| word != 0);
+        (top, dropped, set || word(0) as u64 & ((1 << part) - 1) != 0)
+    }
+
+    /// The quotient, which has to fit, and whether there is a remainder.
+    pub(super) fn divided_by(self, divisor: &Big) -> (u128, bool) {
+        let steps = (self.bit_len() + 1).saturating_sub(divisor.bit_len());
+        debug_assert!(steps <= 128);
+        let mut rest = self;
+        let mut subtrahend = divisor.shifted_left(steps);
+        let mut quotient = 0;
+        for _ in 0..=steps {
+            quotient <<= 1;
+            if !rest.is_less_than(&subtrahend) {
+                rest.subtract(&subtrahend);
+                quotient |= 1;
+            }
+            subtrahend.halve();
+        }
+        (quotient, !rest.words.is_empty())
+    }
+
+    fn trimmed(mut self) -> Big {
+        self.trim();
+        self
+    }
+
+    fn trim(&mut self) {
+        while self.words.last() == Some(&0) {
+            self.words.pop();
+        }
+    }
+
+    fn multiply_add(&mut self, factor: u64, summand: u64) {
+        let mut carry = summand;
+        for word in &mut self.words {
+            let wide = u128::from(*word) * u128::from(factor) + u128::from(carry);
+            *word = wide as u64;
+            carry = (wide >> 64) as u64;
+        }
+        if carry != 0 {
+            self.words.push(carry);
+        }
+    }
+
+    /// Leaves the quotient, returns the remainder.
+    fn divide_by_word(&mut self, divisor: u64) -> u64 {
+        let mut remainder = 0;
+        for word in self.words.iter_mut().rev() {
+            let wide = u128::from(remainder) << 64 | u128::from(*word);
+            *word = (wide / u128::from(divisor)) as u64;
+            remainder = (wide % u128::from(divisor)) as u64;
+        }
+        self.trim();
+        remainder
+    }
+
+    fn is_less_than(&self, other: &Big) -> bool {
+        let by_len = self.words.len().cmp(&other.words.len());
+        by_len.then_with(|| self.words.iter().rev().cmp(other.words.iter().rev())).is_lt()
+    }
+
+    /// `self -= other`, which is not the greater one.
+    fn subtract(&mut self, other: &Big) {
+        debug_assert!(!self.is_less_than(other));
+        let mut borrow = false;
+        for (at, word) in self.words.iter_mut().enumerate() {
+            let (less, first) = word.overflowing_sub(other.words.get(at).copied().unwrap_or(0));
+            let (less, second) = less.overflowing_sub(u64::from(borrow));
+            *word = less;
+            borrow = first | second;
+        }
+        self.trim();
+    }
+
+    fn halve(&mut self) {
+        let mut carry = 0;
+        for word in self.words.iter_mut().rev() {
+            let low = *word & 1;
+            *word = *word >> 1 | carry << 63;
+            carry = low;
+        }
+        self.trim();
+    }
+}

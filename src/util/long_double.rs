@@ -1,0 +1,225 @@
+//! The 80-bit extended numbers that INCRBYFLOAT and HINCRBYFLOAT compute with.
+//!
+//! A number is `mantissa * 2^exponent` with a mantissa of 64 bits, as the x87 unit has it;
+//! every result is the exact one, rounded once to the nearest number, halves to the even one.
+//! There is no NaN: what would be one is refused where it arises.
+
+use super::big::Big;
+use super::float::{EXPONENT_MAX, Unrounded, is_infinity, parse_exponent, parse_hex, split_sign};
+
+/// A text of at least this many bytes is not read as a number.
+const TEXT_MAX: usize = 5 * 1024;
+/// Exponent of the numbers too small for a mantissa of full length.
+const EXPONENT_LEAST: i32 = -16445;
+/// Exponent of the greatest finite numbers.
+const EXPONENT_GREATEST: i32 = 16383 - 63;
+/// Stands for infinity.
+const INFINITE: i32 = i32::MAX;
+/// Digits behind the point that are printed.
+const FRACTION_DIGITS: u32 = 17;
+/// No number is as large as 10 to this power, none but zero as small as its inverse.
+const DECIMAL_MAX: i32 = 4970;
+/// The greatest power of five in a `u64`.
+const FIVES_MAX: u32 = 27;
+
+/// An 80-bit floating-point number, possibly infinite, never NaN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LongDouble {
+    negative: bool,
+    mantissa: u64,
+    exponent: i32,
+}
+
+impl LongDouble {
+    /// Zero.
+    pub const ZERO: LongDouble =
+        LongDouble { negative: false, mantissa: 0, exponent: EXPONENT_LEAST };
+
+    /// The number nearest to what `text` spells (see [`super::float::parse_f64`] for what is
+    /// accepted); `None` if it is no number or out of range.
+    pub fn parse(text: &[u8]) -> Option<LongDouble> {
+        if text.len() >= TEXT_MAX {
+            return None;
+        }
+        let (negative, magnitude) = split_sign(text);
+        if is_infinity(magnitude) {
+            return Some(LongDouble { negative, mantissa: 0, exponent: INFINITE });
+        }
+        let exact = match parse_hex(magnitude) {
+            Some(hex) => hex,
+            None => Decimal::parse(magnitude)?.to_binary()?,
+        };
+        let value = LongDouble::rounded(negative, exact);
+        let vanished = value.mantissa == 0 && exact.mantissa != 0;
+        (value.is_finite() && !vanished).then_some(value)
+    }
+
+    /// False for the infinities.
+    pub fn is_finite(self) -> bool {
+        self.exponent != INFINITE
+    }
+
+    /// The sum, or `None` where it is infinite or not a number.
+    pub fn checked_add(self, other: LongDouble) -> Option<LongDouble> {
+        if !self.is_finite() || !other.is_finite() {
+            return None;
+        }
+        let (large, small) =
+            if self.exponent >= other.exponent { (self, other) } else { (other, self) };
+        // 63 bits of head room below `large`; what of `small` falls below is only remembered.
+        let shift = (large.exponent - small.exponent) as u32;
+        let wide_large = u128::from(large.mantissa) << 63;
+        let wide_small = u128::from(small.mantissa) << 63;
+        let aligned = wide_small.checked_shr(shift).unwrap_or(0);
+        let sticky = shift > 63 && (shift >= 128 || aligned << shift != wide_small);
+        let sticky = sticky && small.mantissa != 0;
+        let (negative, mantissa) = if large.negative == small.negative {
+            (large.negative, wide_large + aligned)
+        } else if wide_large >= aligned + u128::from(sticky) {
+            (large.negative, wide_large - aligned - u128::from(sticky))
+        } else {
+            (small.negative, aligned - wide_large)
+        };
+        let exact = Unrounded { mantissa, sticky, exponent: large.exponent - 63 };
+        Some(LongDouble::rounded(negative, exact)).filter(|sum| sum.is_finite())
+    }
+
+    fn rounded(negative: bool, exact: Unrounded) -> LongDouble {
+        let (mantissa, exponent) = exact.round(64, EXPONENT_LEAST);
+        if exponent > EXPONENT_GREATEST {
+            return LongDouble { negative, mantissa: 0, exponent: INFINITE };
+        }
+        LongDouble { negative: negative && mantissa != 0, mantissa, exponent }
+    }
+
+    /// The whole part in decimal digits and 17 digits behind the point.
+    fn decimal_parts(self) -> (String, u64) {
+        if self.exponent >= 0 {
+            let whole = Big::from(self.mantissa).shifted_left(self.exponent as u32);
+            return (whole.to_decimal(), 0);
+        }
+        const SCALE: u128 = 10u128.pow(FRACTION_DIGITS);
+        let scaled = u128::from(self.mantissa) * SCALE;
+        let shift = self.exponent.unsigned_abs();
+        let rounded = if shift >= 128 { 0 } else { shift_right_rounding(scaled, shift) };
+        ((rounded / SCALE).to_string(), (rounded % SCALE) as u64)
+    }
+}
+
+/// `value / 2^shift`, rounded to nearest, halves to even. `0 < shift < 128`.
+fn shift_right_rounding(value: u128, shift: u32) -> u128 {
+    let kept = value >> shift;
+    let half = 1u128 << (shift - 1);
+    let rest = value & (half | (half - 1));
+    kept + u128::from(rest > half || rest == half && kept & 1 == 1)
+}
+
+impl std::fmt::Display for LongDouble {
+    /// Never with an exponent, at most 17 digits behind the point, no trailing zeros.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let sign = if self.negative { "-" } else { "" };
+        if !self.is_finite() {
+            return write!(f, "{sign}inf");
+        }
+        let (whole, fraction) = self.decimal_parts();
+        if fraction == 0 {
+            // A number that rounds to zero has no sign.
+            let sign = if whole == "0" { "" } else { sign };
+            return write!(f, "{sign}{whole}");
+        }
+        let digits = format!("{fraction:017}");
+        write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
+    }
+}
+
+/// `digits * 10^exponent`, exact.
+struct Decimal {
+    /// Values 0 to 9, the first not 0.
+    digits: Vec<u8>,
+    exponent: i32,
+}
+
+impl Decimal {
+    fn parse(text: &[u8]) -> Option<Decimal> {
+        let mut number = Decimal { digits: Vec::with_capacity(text.len()), exponent: 0 };
+        let (mut any, mut point, mut at) = (false, false, 0);
+        while let Some(&byte) = text.get(at) {
+            if byte.is_ascii_digit() {
+                any = true;
+                number.exponent -= i32::from(point);
+                if byte != b'0' || !number.digits.is_empty() {
+                    number.digits.push(byte - b'0');
+                }
+            } else if byte == b'.' && !point {
+                point = true;
+            } else {
+                break;
+            }
+            at += 1;
+        }
+        match &text[at..] {
+            [] => {}
+            [b'e' | b'E', exponent @ ..] => number.exponent += parse_exponent(exponent)?,
+            _ => return None,
+        }
+        number.trim_zeros();
+        any.then_some(number)
+    }
+
+    /// Moves zeros at the end into the exponent.
+    fn trim_zeros(&mut self) {
+        while self.digits.last() == Some(&0) {
+            self.digits.pop();
+            self.exponent += 1;
+        }
+    }
+
+    /// In binary, exact but for the sticky bit; `None` if far out of range.
+    fn to_binary(&self) -> Option<Unrounded> {
+        if self.digits.is_empty() {
+            return Some(Unrounded { mantissa: 0, sticky: false, exponent: 0 });
+        }
+        let scale = self.digits.len() as i32 + self.exponent;
+        if !(-DECIMAL_MAX..=DECIMAL_MAX).contains(&scale) {
+            return None;
+        }
+        debug_assert!(self.exponent.abs() < EXPONENT_MAX);
+        let fives = self.exponent.unsigned_abs();
+        if self.digits.len() <= 19 && fives <= FIVES_MAX {
+            let digits = self.digits.iter().fold(0, |value, &digit| value * 10 + u64::from(digit));
+            return Some(scale_small(digits, self.exponent));
+        }
+        let digits = Big::from_decimal(&self.digits);
+        Some(scale_big(digits, self.exponent))
+    }
+}
+
+/// `digits * 10^exponent` where the power of five fits in a `u64`.
+fn scale_small(digits: u64, exponent: i32) -> Unrounded {
+    let five = u128::from(5u64.pow(exponent.unsigned_abs()));
+    if exponent >= 0 {
+        return Unrounded { mantissa: u128::from(digits) * five, sticky: false, exponent };
+    }
+    // The dividend is as long as can be and the divisor below 2^63: 65 bits of quotient.
+    let zeros = u128::from(digits).leading_zeros();
+    let dividend = u128::from(digits) << zeros;
+    Unrounded {
+        mantissa: dividend / five,
+        sticky: dividend % five != 0,
+        exponent: exponent - zeros as i32,
+    }
+}
+
+/// `digits * 10^exponent` of any size.
+fn scale_big(digits: Big, exponent: i32) -> Unrounded {
+    let fives = Big::from(1).times_power_of_five(exponent.unsigned_abs());
+    if exponent >= 0 {
+        let product = digits.times_power_of_five(exponent.unsigned_abs());
+        let (mantissa, dropped, sticky) = product.top_bits();
+        return Unrounded { mantissa, sticky, exponent: exponent + dropped as i32 };
+    }
+    // At least 66 bits of quotient, at most 68.
+    let shift = (fives.bit_len() + 67).saturating_sub(digits.bit_len());
+    let (mantissa, sticky) = digits.shifted_left(shift).divided_by(&fives);
+    Unrounded { mantissa, sticky, exponent: exponent - shift as i32 }
+}
