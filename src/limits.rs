@@ -59,6 +59,10 @@ pub const OUTPUT_LOW_WATER: usize = 256 * 1024;
 pub const RETIRE_BATCH: usize = 64;
 /// Bytes of retired entries at which a batch is handed over early.
 pub const RETIRE_BYTES: usize = 1024 * 1024;
+/// Steps of one reclamation tick; each frees at most 8 batches. What is left waits for the next.
+pub const COLLECT_STEPS: usize = 256;
+/// Steps without progress after which a reclamation tick gives up: a reader is in the way.
+pub const COLLECT_STEPS_IDLE: usize = 8;
 
 /// Slots in a bucket beside its control word: one cache line.
 pub const BUCKET_SLOTS: usize = 7;

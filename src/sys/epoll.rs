@@ -1,0 +1,169 @@
+//! Readiness of descriptors: epoll, edge-triggered for connections, level-triggered for listeners.
+//!
+//! A registration carries a 64-bit token that comes back with each event. An edge is reported
+//! once; whoever gets it reads until the socket is empty or remembers that it did not.
+//!
+//! Invariant: an event taken from the set may name a descriptor that was closed meanwhile, or a
+//! number that was given out anew. Tokens therefore carry a generation (`sync::turn::Handle`).
+
+use super::failure::failed;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll as Set, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+/// What is reported for a descriptor, and how often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Interest(EpollFlags);
+
+impl Interest {
+    /// A connection: input, output and both kinds of end, each once per change.
+    pub const CONNECTION: Interest = Interest(
+        EpollFlags::EPOLLIN
+            .union(EpollFlags::EPOLLOUT)
+            .union(EpollFlags::EPOLLRDHUP)
+            .union(EpollFlags::EPOLLET),
+    );
+    /// A listener: as long as somebody waits to be accepted.
+    pub const LISTENER: Interest = Interest(EpollFlags::EPOLLIN);
+    /// A listener in several sets: an arrival wakes one of them, as a rule.
+    pub const LISTENER_EXCLUSIVE: Interest =
+        Interest(EpollFlags::EPOLLIN.union(EpollFlags::EPOLLEXCLUSIVE));
+    /// An eventfd: once per ring, so it need not be drained.
+    pub const WAKEUP: Interest = Interest(EpollFlags::EPOLLIN.union(EpollFlags::EPOLLET));
+    /// Input, as long as there is any (a signalfd).
+    pub const READABLE: Interest = Interest(EpollFlags::EPOLLIN);
+    /// Nothing, but errors and hang-ups come anyway: a listener that takes a rest.
+    pub const NOTHING: Interest = Interest(EpollFlags::empty());
+}
+
+/// A set of descriptors to wait on.
+pub struct Epoll(Set);
+
+impl Epoll {
+    /// An empty set.
+    pub fn new() -> io::Result<Epoll> {
+        Set::new(EpollCreateFlags::EPOLL_CLOEXEC)
+            .map(Epoll)
+            .map_err(|cause| failed("create an epoll set", cause))
+    }
+
+    /// Adds a descriptor. What is ready already is reported by the next wait.
+    pub fn add(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        let fd = fd.as_fd();
+        self.0
+            .add(fd, EpollEvent::new(interest.0, token))
+            .map_err(|cause| failed(format!("add descriptor {} to epoll", fd.as_raw_fd()), cause))
+    }
+
+    /// Changes token and interest of a descriptor in the set. (Not for `LISTENER_EXCLUSIVE`.)
+    pub fn modify(&self, fd: impl AsFd, token: u64, interest: Interest) -> io::Result<()> {
+        let fd = fd.as_fd();
+        self.0.modify(fd, &mut EpollEvent::new(interest.0, token)).map_err(|cause| {
+            failed(format!("change descriptor {} in epoll", fd.as_raw_fd()), cause)
+        })
+    }
+
+    /// Removes a descriptor. Closing it does so too, if it was not duplicated.
+    pub fn remove(&self, fd: impl AsFd) -> io::Result<()> {
+        let fd = fd.as_fd();
+        self.0.delete(fd).map_err(|cause| {
+            failed(format!("remove descriptor {} from epoll", fd.as_raw_fd()), cause)
+        })
+    }
+
+    /// Waits for events: at most `timeout_ms`, for ever if that is `None`. Returns how many are in
+    /// `events` now; 0 when the time is over or a signal came.
+    pub fn wait(&self, events: &mut Events, timeout_ms: Option<u32>) -> io::Result<usize> {
+        let timeout = match timeout_ms {
+            None => EpollTimeout::NONE,
+            // Longer than 24 days: the caller comes back early, which it must stand anyway.
+            Some(ms) => EpollTimeout::try_from(ms).unwrap_or(EpollTimeout::MAX),
+        };
+        events.count = 0;
+        match self.0.wait(&mut events.list, timeout) {
+            Ok(count) => events.count = count,
+            Err(Errno::EINTR) => {}
+            Err(cause) => return Err(failed("wait for events", cause)),
+        }
+        Ok(events.count)
+    }
+}
+
+impl AsFd for Epoll {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.0.as_fd()
+    }
+}
+
+/// Room for the events of one wait.
+pub struct Events {
+    list: Box<[EpollEvent]>,
+    count: usize,
+}
+
+impl Events {
+    /// Room for `capacity` (at least 1) events; more stay in the kernel for the next wait.
+    pub fn with_capacity(capacity: usize) -> Events {
+        Events { list: vec![EpollEvent::empty(); capacity.max(1)].into(), count: 0 }
+    }
+
+    /// The events of the last wait.
+    pub fn iter(&self) -> impl Iterator<Item = Event> + '_ {
+        self.list[..self.count]
+            .iter()
+            .map(|event| Event { token: event.data(), flags: event.events() })
+    }
+
+    /// Event number `at` of the last wait, for loops that change what they iterate over.
+    pub fn get(&self, at: usize) -> Option<Event> {
+        let event = self.list[..self.count].get(at)?;
+        Some(Event { token: event.data(), flags: event.events() })
+    }
+
+    /// Number of events of the last wait.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// True if the last wait brought nothing.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+}
+
+/// What happened to one descriptor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// The token it was registered with.
+    pub token: u64,
+    flags: EpollFlags,
+}
+
+impl Event {
+    /// There is input, or the end of it.
+    #[inline]
+    pub fn readable(self) -> bool {
+        self.flags.contains(EpollFlags::EPOLLIN)
+    }
+    /// Output is taken.
+    #[inline]
+    pub fn writable(self) -> bool {
+        self.flags.contains(EpollFlags::EPOLLOUT)
+    }
+    /// The peer sends nothing more.
+    #[inline]
+    pub fn rdhup(self) -> bool {
+        self.flags.contains(EpollFlags::EPOLLRDHUP)
+    }
+    /// Both directions are gone.
+    #[inline]
+    pub fn hangup(self) -> bool {
+        self.flags.contains(EpollFlags::EPOLLHUP)
+    }
+    /// The socket has an error.
+    #[inline]
+    pub fn error(self) -> bool {
+        self.flags.contains(EpollFlags::EPOLLERR)
+    }
+}

@@ -1,0 +1,295 @@
+//! Sockets: listeners, accepting, receiving and sending, all non-blocking and close-on-exec.
+//!
+//! Deliberately absent: connecting (the server has no peers of its own yet) and buffering.
+
+use super::failure::{failed, os_code};
+use nix::errno::Errno;
+use nix::sys::socket::{
+    self as os, AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike,
+    SockaddrStorage, UnixAddr, sockopt,
+};
+use std::fmt;
+use std::fs;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// Pieces that one [`sendv`] passes on; further ones are left for the next call.
+pub const SENDV_PIECES: usize = 64;
+
+/// Unanswered keepalive probes after which the peer is taken for dead.
+const KEEPALIVE_PROBES: u32 = 3;
+
+const NONBLOCKING: SockFlag = SockFlag::SOCK_NONBLOCK.union(SockFlag::SOCK_CLOEXEC);
+
+/// Where a socket ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// A TCP end.
+    Tcp(SocketAddr),
+    /// A unix socket; the path is empty for an end without a name.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Address {
+    /// `ip:port`, `[ip]:port` for version 6, `path:0` for a unix socket.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Address::Tcp(address) => write!(f, "{address}"),
+            Address::Unix(path) => write!(f, "{}:0", path.display()),
+        }
+    }
+}
+
+/// How a TCP listener is opened.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenOptions {
+    /// Connections that may wait to be accepted; the kernel cuts it to `net.core.somaxconn`.
+    pub backlog: i32,
+    /// A version 6 address does not take version 4 peers too.
+    pub v6_only: bool,
+    /// Several sockets share the port, and the kernel deals out the arrivals.
+    pub reuse_port: bool,
+}
+
+impl Default for ListenOptions {
+    fn default() -> ListenOptions {
+        ListenOptions { backlog: 511, v6_only: true, reuse_port: false }
+    }
+}
+
+/// Opens a listener on `address`; port 0 takes any free one (see [`local_name`]).
+pub fn listen_tcp(address: SocketAddr, options: ListenOptions) -> io::Result<OwnedFd> {
+    let open = || -> nix::Result<OwnedFd> {
+        let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let fd = os::socket(family, SockType::Stream, NONBLOCKING, None)?;
+        os::setsockopt(&fd, sockopt::ReuseAddr, &true)?;
+        if options.reuse_port {
+            os::setsockopt(&fd, sockopt::ReusePort, &true)?;
+        }
+        if address.is_ipv6() {
+            os::setsockopt(&fd, sockopt::Ipv6V6Only, &options.v6_only)?;
+        }
+        os::bind(fd.as_raw_fd(), &SockaddrStorage::from(address))?;
+        os::listen(&fd, backlog(options.backlog))?;
+        Ok(fd)
+    };
+    open().map_err(|cause| failed(format!("listen on {address}"), cause))
+}
+
+/// Opens a listener on a unix socket. A socket that lies there already is replaced (nobody can
+/// tell a live one from a dead one without connecting); anything else there is an error. `mode`
+/// are the permission bits of the new one, if not what the umask leaves.
+pub fn listen_unix(path: &Path, mode: Option<u32>, backlog_len: i32) -> io::Result<OwnedFd> {
+    let what = || format!("listen on unix socket {}", path.display());
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        fs::remove_file(path).map_err(|cause| failed(what(), cause))?;
+    }
+    let open = || -> nix::Result<OwnedFd> {
+        let fd = os::socket(AddressFamily::Unix, SockType::Stream, NONBLOCKING, None)?;
+        os::bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        Ok(fd)
+    };
+    let fd = open().map_err(|cause| failed(what(), cause))?;
+    // The mode before the listening: nobody gets in whom it keeps out.
+    if let Some(mode) = mode {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|cause| failed(what(), cause))?;
+    }
+    os::listen(&fd, backlog(backlog_len)).map_err(|cause| failed(what(), cause))?;
+    Ok(fd)
+}
+
+fn backlog(wanted: i32) -> Backlog {
+    Backlog::new(wanted.max(1)).unwrap_or(Backlog::MAXCONN)
+}
+
+/// A connection that was accepted.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its descriptor.
+    pub fd: OwnedFd,
+    /// Who is at the other end.
+    pub peer: Address,
+}
+
+/// Takes one waiting connection. `WouldBlock` when none waits; see [`is_fd_exhaustion`] and
+/// [`is_transient_accept_error`] for the others.
+pub fn accept(listener: impl AsFd) -> io::Result<Accepted> {
+    let mut peer = MaybeUninit::<libc::sockaddr_storage>::zeroed();
+    let mut len = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
+    // SAFETY: [sys-012] I-SYSCALL: `peer` has room for `len` bytes, and both outlive the call.
+    let fd = Errno::result(unsafe {
+        libc::accept4(
+            listener.as_fd().as_raw_fd(),
+            peer.as_mut_ptr().cast(),
+            &mut len,
+            NONBLOCKING.bits(),
+        )
+    })?;
+    // SAFETY: [sys-013] I-FD: the call has just made this descriptor, for us.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    // SAFETY: [sys-014] I-SYSCALL: the kernel has written `len` bytes of it, the rest is zero.
+    let peer = unsafe { SockaddrStorage::from_raw(peer.as_ptr().cast(), Some(len)) };
+    Ok(Accepted { fd, peer: peer.as_ref().map_or(Address::Unix(PathBuf::new()), address_of) })
+}
+
+/// Receives into `buf`; 0 at the end of the stream, `WouldBlock` when there is nothing.
+#[inline]
+pub fn recv(fd: impl AsFd, buf: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match os::recv(fd.as_fd().as_raw_fd(), buf, MsgFlags::empty()) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Receives at most `room` bytes to `start` on; as [`recv`], but the memory need not be
+/// initialised. Exactly the bytes returned are, afterwards.
+///
+/// # Safety
+///
+/// `room` bytes from `start` on may be written, and nobody else uses them meanwhile.
+pub(super) unsafe fn recv_raw(fd: impl AsFd, start: *mut u8, room: usize) -> io::Result<usize> {
+    let fd = fd.as_fd().as_raw_fd();
+    loop {
+        // SAFETY: [sys-015] I-SYSCALL: the caller owns `room` bytes from `start` on.
+        match Errno::result(unsafe { libc::recv(fd, start.cast(), room, 0) }) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result? as usize),
+        }
+    }
+}
+
+/// Sends from `bytes` and returns how many were taken. No signal if the peer is gone.
+#[inline]
+pub fn send(fd: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    loop {
+        match os::send(fd.as_fd().as_raw_fd(), bytes, MsgFlags::MSG_NOSIGNAL) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Sends the pieces one after the other in one call and returns how many bytes were taken. Of
+/// more than [`SENDV_PIECES`] pieces the first ones.
+pub fn sendv(fd: impl AsFd, pieces: &[&[u8]]) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SENDV_PIECES];
+    let count = pieces.len().min(SENDV_PIECES);
+    for (slice, piece) in slices.iter_mut().zip(pieces) {
+        *slice = IoSlice::new(piece);
+    }
+    let fd = fd.as_fd().as_raw_fd();
+    loop {
+        match os::sendmsg::<()>(fd, &slices[..count], &[], MsgFlags::MSG_NOSIGNAL, None) {
+            Err(Errno::EINTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+/// Small packets leave at once instead of waiting for more. Does nothing for a unix socket.
+pub fn set_nodelay(fd: impl AsFd) -> io::Result<()> {
+    match os::setsockopt(&fd, sockopt::TcpNoDelay, &true) {
+        Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(()),
+        Err(cause) => Err(failed("set TCP_NODELAY", cause)),
+    }
+}
+
+/// Probes a silent peer after `seconds`, thrice at most, a third of that time apart, and then
+/// gives it up. 0 turns the probes off. Does nothing for a unix socket.
+pub fn set_keepalive(fd: impl AsFd, seconds: u32) -> io::Result<()> {
+    let set = || -> nix::Result<()> {
+        os::setsockopt(&fd, sockopt::KeepAlive, &(seconds > 0))?;
+        if seconds > 0 {
+            os::setsockopt(&fd, sockopt::TcpKeepIdle, &seconds)?;
+            os::setsockopt(&fd, sockopt::TcpKeepInterval, &(seconds / KEEPALIVE_PROBES).max(1))?;
+            os::setsockopt(&fd, sockopt::TcpKeepCount, &KEEPALIVE_PROBES)?;
+        }
+        Ok(())
+    };
+    match set() {
+        Ok(()) | Err(Errno::EOPNOTSUPP) => Ok(()),
+        Err(cause) => Err(failed("set TCP keepalive", cause)),
+    }
+}
+
+/// Tells the peer that nothing more comes. A peer that is gone already is no error.
+pub fn shutdown_write(fd: impl AsFd) -> io::Result<()> {
+    shut(fd, Shutdown::Write)
+}
+
+/// Ends both directions at once: whoever holds the descriptor sees a hang-up. A peer that is gone
+/// already is no error.
+pub fn shutdown_both(fd: impl AsFd) -> io::Result<()> {
+    shut(fd, Shutdown::Both)
+}
+
+fn shut(fd: impl AsFd, how: Shutdown) -> io::Result<()> {
+    match os::shutdown(fd.as_fd().as_raw_fd(), how) {
+        Ok(()) | Err(Errno::ENOTCONN) => Ok(()),
+        Err(cause) => Err(failed("shut a socket down", cause)),
+    }
+}
+
+/// The error that the kernel holds for the socket (`SO_ERROR`), which is cleared by asking.
+pub fn take_error(fd: impl AsFd) -> io::Result<Option<io::Error>> {
+    let code = os::getsockopt(&fd, sockopt::SocketError)
+        .map_err(|cause| failed("ask for a socket's error", cause))?;
+    Ok((code != 0).then(|| io::Error::from_raw_os_error(code)))
+}
+
+/// Address of the other end.
+pub fn peer_name(fd: impl AsFd) -> io::Result<Address> {
+    let name = os::getpeername::<SockaddrStorage>(fd.as_fd().as_raw_fd());
+    name.map(|name| address_of(&name)).map_err(|cause| failed("ask for a peer's address", cause))
+}
+
+/// Address of this end.
+pub fn local_name(fd: impl AsFd) -> io::Result<Address> {
+    let name = os::getsockname::<SockaddrStorage>(fd.as_fd().as_raw_fd());
+    name.map(|name| address_of(&name)).map_err(|cause| failed("ask for a local address", cause))
+}
+
+fn address_of(name: &SockaddrStorage) -> Address {
+    if let Some(v4) = name.as_sockaddr_in() {
+        Address::Tcp(SocketAddr::V4((*v4).into()))
+    } else if let Some(v6) = name.as_sockaddr_in6() {
+        Address::Tcp(SocketAddr::V6((*v6).into()))
+    } else {
+        let path = name.as_unix_addr().and_then(UnixAddr::path);
+        Address::Unix(path.map(Path::to_path_buf).unwrap_or_default())
+    }
+}
+
+/// The process or the system is out of descriptors: accepting pauses until some are closed.
+pub fn is_fd_exhaustion(error: &io::Error) -> bool {
+    matches!(os_code(error), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// An error of one arrival that is no error of the listener: go on with the next. (Linux passes
+/// errors that lie on the new socket on to `accept`.)
+pub fn is_transient_accept_error(error: &io::Error) -> bool {
+    matches!(
+        os_code(error),
+        Some(
+            libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENOPROTOOPT
+                | libc::EHOSTDOWN
+                | libc::ENONET
+                | libc::EHOSTUNREACH
+                | libc::EOPNOTSUPP
+                | libc::ENETUNREACH
+                | libc::ETIMEDOUT
+        )
+    )
+}
