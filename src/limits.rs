@@ -69,6 +69,13 @@ pub const BUCKET_SLOTS: usize = 7;
 /// Buckets in a segment: 4 KiB.
 pub const SEGMENT_BUCKETS: usize = 64;
 
+/// Bytes of elements in one node of a list; an element that does not fit opens another node.
+pub const LIST_NODE_BYTES: usize = 8 * 1024;
+/// Elements in one node of a list, which bounds the cost of short ones.
+pub const LIST_NODE_ELEMENTS: usize = 512;
+/// A list element of at least this many bytes lies in an allocation of its own.
+pub const LIST_ALONE_MIN: usize = 2 * 1024;
+
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);
@@ -76,3 +83,6 @@ const _: () = assert!(ENTRY_SHARED_MIN <= BULK_DIRECT_MIN);
 const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
 const _: () = assert!(CONNECTIONS_MAX % CONNECTION_CHUNK == 0);
 const _: () = assert!(CONNECTIONS_MAX.is_power_of_two());
+const _: () = assert!(LIST_NODE_BYTES <= u16::MAX as usize);
+const _: () = assert!(LIST_NODE_BYTES.is_power_of_two());
+const _: () = assert!(LIST_ALONE_MIN <= LIST_NODE_BYTES / 4);

@@ -12,7 +12,7 @@ pub mod zset;
 
 pub use extremes::Extremes;
 pub use hash::Hash;
-pub use list::{List, Side};
+pub use list::{List, Search, Side};
 pub use set::{Member, Set};
 pub use zset::ZSet;
 
