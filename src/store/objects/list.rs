@@ -535,13 +535,13 @@ mod tests {
         let many = rng.below(most + 1) as usize;
         match rng.below(12) {
             0..=3 => {
-                for _ in 0..many {
+                for _ in 0..many.min(40) {
                     list.push_back(&item);
                     model.push_back(item.clone());
                 }
             }
             4..=7 => {
-                for _ in 0..many {
+                for _ in 0..many.min(40) {
                     list.push_front(&item);
                     model.push_front(item.clone());
                 }
