@@ -14,6 +14,14 @@ pub const DATABASES: usize = 16;
 pub const TURN_BYTES: usize = 64 * 1024;
 /// Commands executed for one connection in one turn.
 pub const TURN_COMMANDS: usize = 128;
+/// Receives in one turn, when nobody else waits.
+pub const TURN_READS: usize = 4;
+/// Connections accepted from one listener before others have their turn.
+pub const ACCEPTS_PER_EVENT: usize = 64;
+/// A worker with more events than this gives half of them to a sleeping peer.
+pub const SHARE_EVENTS_ABOVE: usize = 8;
+/// Milliseconds between two ticks of a worker.
+pub const TICK_MS: u64 = 100;
 /// Commands parsed, hashed and prefetched together.
 pub const BATCH_COMMANDS: usize = 16;
 /// Events taken from one `epoll_wait`.
@@ -54,6 +62,19 @@ pub const QUERY_BUFFER_MAX: usize = 1 << 30;
 pub const OUTPUT_HIGH_WATER: usize = 1024 * 1024;
 /// Unsent reply bytes at which reading goes on.
 pub const OUTPUT_LOW_WATER: usize = 256 * 1024;
+
+/// Bytes that the queued commands of one transaction may take; more are refused and EXEC aborts.
+pub const MULTI_BYTES_MAX: usize = 1 << 30;
+/// Arguments of one command that the slow log keeps.
+pub const SLOWLOG_ARGS_MAX: usize = 32;
+/// Bytes of one argument that the slow log keeps.
+pub const SLOWLOG_ARG_BYTES_MAX: usize = 128;
+/// Different error codes that are counted apart.
+pub const ERROR_CODES_MAX: usize = 128;
+/// Keys examined for expiry in one shard before another has its turn.
+pub const EXPIRE_SLICE_KEYS: usize = 400;
+/// Time for active expiry in one tick of a worker, before connections have their turn again.
+pub const EXPIRE_TICK_NS: u64 = 1_000_000;
 
 /// Entries retired together in one deferred destruction.
 pub const RETIRE_BATCH: usize = 64;

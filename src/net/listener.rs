@@ -1,0 +1,139 @@
+//! Accepting connections.
+//!
+//! Listeners belong to worker 0. A connection goes to the worker with the fewest. When the
+//! process runs out of descriptors the listener rests until a later tick instead of spinning;
+//! when `maxclients` are open, a newcomer is told so and closed.
+
+use super::card::{Opening, Peer};
+use super::hub::{ConnId, Hub};
+use super::service::Service;
+use super::turn::Link;
+use crate::limits::ACCEPTS_PER_EVENT;
+use crate::sys::epoll::Interest;
+use crate::sys::socket::{self, Accepted};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A socket that connections are accepted from.
+pub struct Listener {
+    fd: OwnedFd,
+    /// The path, of a unix socket.
+    unix_path: Option<PathBuf>,
+}
+
+/// How an attempt to accept ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Accepting {
+    /// Nobody waits any more, or enough were taken for now.
+    Done,
+    /// No descriptor is free: try again later.
+    Exhausted,
+}
+
+impl Listener {
+    /// A listening TCP socket.
+    pub fn tcp(fd: OwnedFd) -> Listener {
+        Listener { fd, unix_path: None }
+    }
+
+    /// A listening unix socket bound to `path`.
+    pub fn unix(fd: OwnedFd, path: &Path) -> Listener {
+        Listener { fd, unix_path: Some(path.into()) }
+    }
+
+    pub(super) fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Accepts until nobody waits, at most [`ACCEPTS_PER_EVENT`].
+    pub(super) fn accept_some<S: Service>(&self, hub: &Hub<S>) -> Accepting {
+        for _ in 0..ACCEPTS_PER_EVENT {
+            match socket::accept(self.fd.as_fd()) {
+                Ok(accepted) => self.admit(hub, accepted),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Accepting::Done,
+                Err(error) if socket::is_fd_exhaustion(&error) => return Accepting::Exhausted,
+                // The newcomer went away between knocking and being let in: the next one.
+                Err(error) if socket::is_transient_accept_error(&error) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept connections");
+                    return Accepting::Exhausted;
+                }
+            }
+        }
+        Accepting::Done
+    }
+
+    fn admit<S: Service>(&self, hub: &Hub<S>, accepted: Accepted) {
+        let terms = hub.service.admission();
+        let Some(index) = hub.reserve_slot(terms.connections_max) else {
+            // Best effort: the socket's buffer is empty, so the few bytes fit or nothing does.
+            let _ = socket::send(accepted.fd.as_fd(), terms.refusal);
+            return;
+        };
+        if self.unix_path.is_none() {
+            // A connection that cannot be tuned still works.
+            let _ = socket::set_nodelay(accepted.fd.as_fd());
+            if terms.keepalive_s > 0 {
+                let _ = socket::set_keepalive(accepted.fd.as_fd(), terms.keepalive_s);
+            }
+        }
+        let worker = hub.least_loaded();
+        let Some(slot) = hub.slot(index) else { return };
+        let (peer, local) = self.ends(&accepted);
+        slot.card.move_in(Opening {
+            id: hub.next_id(),
+            fd: accepted.fd.as_raw_fd() as u32,
+            worker: worker as u32,
+            peer,
+            local,
+            now_ms: hub.service.now_ms(),
+        });
+        let session = match hub.service.open(&slot.card) {
+            Ok(session) => session,
+            Err(refusal) => {
+                let _ = socket::send(accepted.fd.as_fd(), &refusal);
+                slot.card.move_out();
+                hub.give_back_slot(index);
+                return;
+            }
+        };
+        hub.posts[worker].connections.fetch_add(1, Relaxed);
+        self.register(hub, index, worker, Link::new(accepted.fd, session));
+    }
+
+    /// Makes the connection known to its worker. From then on its turns may run.
+    fn register<S: Service>(&self, hub: &Hub<S>, index: u32, worker: usize, link: Link<S>) {
+        let Some(slot) = hub.slot(index) else { return };
+        let raw = link.fd.as_raw_fd();
+        let generation = slot.cell.occupy(link);
+        slot.card.name(generation);
+        let id = ConnId { index, generation };
+        let Some(turn) = slot.cell.start(generation, 0) else {
+            // Somebody noted something already, a kill for example: its turn comes by the ring,
+            // and the descriptor is registered there as here.
+            return;
+        };
+        let added = hub.posts[worker].epoll.add(&turn.fd, id.to_bits(), Interest::CONNECTION);
+        if let Err(error) = added {
+            tracing::warn!(%error, descriptor = raw, "cannot watch a new connection");
+            hub.close_turn(id, turn);
+            return;
+        }
+        if turn.finish() == crate::sync::turn::Finish::Again {
+            hub.push_ready(id);
+        }
+    }
+
+    fn ends(&self, accepted: &Accepted) -> (Peer, Peer) {
+        match &self.unix_path {
+            None => {
+                let peer = accepted.peer.clone();
+                let local = socket::local_name(accepted.fd.as_fd()).unwrap_or(peer.clone());
+                (peer, local)
+            }
+            Some(path) => (Peer::Unix(path.clone()), Peer::Unix(path.clone())),
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! One connection's turn: take what others noted, read, execute, send.
+//!
+//! ```text
+//!   socket --recv--> shared read buffer --parse--> batch --serve--> out --sendmsg--> socket
+//!                        | rest                      ^
+//!                        v                           |
+//!                     Partial (only while a request is incomplete or must wait)
+//! ```
+//!
+//! A connection between requests owns no buffer. Input of a connection whose replies pile up
+//! is neither read nor executed until they have left (`OUTPUT_HIGH_WATER`, `OUTPUT_LOW_WATER`).
+
+use super::card::Card;
+use super::hub::{ConnId, Hub};
+use super::io;
+use super::service::{Batch, Flow, Io, Service};
+use crate::limits::{
+    BATCH_COMMANDS, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, QUERY_BUFFER_MAX, TURN_BYTES,
+    TURN_COMMANDS, TURN_READS,
+};
+use crate::resp::{OutQueue, Request, Step};
+use crate::sync::turn::flags;
+use crate::sys::bulk::BulkBuf;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// A connection's state, owned by whoever runs its turn.
+pub(super) struct Link<S: Service> {
+    pub(super) fd: OwnedFd,
+    pub(super) session: S::Session,
+    pub(super) out: OutQueue,
+    partial: Option<Box<Partial>>,
+    /// The socket may hold input.
+    unread: bool,
+    /// The peer will send no more, or the socket failed: read to the end, a short read proves
+    /// nothing.
+    ending: bool,
+    /// Every byte the peer sent was read.
+    ended: bool,
+    /// The socket takes no output until it says so.
+    blocked: bool,
+    /// Nothing is executed until the replies have left.
+    throttled: bool,
+    /// Nothing is executed until somebody resumes the connection.
+    parked: bool,
+    /// Closed once the replies are sent.
+    closing: bool,
+}
+
+/// Input that could not be executed yet.
+#[derive(Default)]
+struct Partial {
+    buf: Vec<u8>,
+    /// Start of the first request in `buf`.
+    at: usize,
+    /// How far that request is parsed.
+    request: Request,
+    /// More bytes must arrive before parsing makes sense.
+    starved: bool,
+    /// The large bulk that is being received, apart from `buf`.
+    bulk: Option<BulkBuf>,
+}
+
+/// Buffers that a worker lends to the connection whose turn it is.
+pub struct RequestScratch {
+    read: Box<[u8]>,
+    requests: Vec<Request>,
+    starts: [usize; BATCH_COMMANDS],
+}
+
+/// What a turn of a connection leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It waits for an event or a note.
+    Wait,
+    /// It has more to do; others first.
+    Yield,
+    /// It ends here.
+    Close,
+}
+
+/// Why a pass over some input ended.
+enum PassEnd {
+    /// All of it was executed.
+    Done,
+    /// The first request of the rest is incomplete.
+    Incomplete,
+    /// The next bytes of the first request of the rest are a large bulk of this length.
+    Large(usize),
+    /// The rest must wait: replies pile up, or the turn is used up.
+    Hold,
+    /// The service decided.
+    Stop(Flow),
+}
+
+struct Pass {
+    consumed: usize,
+    end: PassEnd,
+}
+
+/// What a turn works with, beside the connection.
+pub(super) struct TurnContext<'a, S: Service> {
+    pub(super) hub: &'a Hub<S>,
+    pub(super) scratch: &'a mut RequestScratch,
+    pub(super) local: &'a mut S::Local,
+    pub(super) id: ConnId,
+    pub(super) card: &'a Card,
+}
+
+impl RequestScratch {
+    /// Empty buffers.
+    #[allow(clippy::new_without_default)] // 64 KiB: not to be made by accident
+    pub fn new() -> RequestScratch {
+        RequestScratch {
+            read: vec![0; TURN_BYTES].into_boxed_slice(),
+            requests: (0..BATCH_COMMANDS).map(|_| Request::new()).collect(),
+            starts: [0; BATCH_COMMANDS],
+        }
+    }
+}
+
+impl<S: Service> Link<S> {
+    pub(super) fn new(fd: OwnedFd, session: S::Session) -> Link<S> {
+        Link {
+            fd,
+            session,
+            out: OutQueue::default(),
+            partial: None,
+            unread: false,
+            ending: false,
+            ended: false,
+            blocked: false,
+            throttled: false,
+            parked: false,
+            closing: false,
+        }
+    }
+
+    /// Runs a turn. `noted` are the flags taken from the turn cell.
+    pub(super) fn turn(&mut self, cx: &mut TurnContext<'_, S>, noted: u32) -> Verdict {
+        if noted & flags::KILL != 0 {
+            return Verdict::Close;
+        }
+        self.take_notes(cx.card, noted);
+        let verdict = self.work(cx);
+        let verdict = match verdict {
+            Verdict::Close => Verdict::Close,
+            _ => self.flush_and_judge(cx, verdict),
+        };
+        let held = self.partial.as_ref().map_or(0, |partial| partial.bytes());
+        cx.card.query_bytes.store(held, Relaxed);
+        cx.card.output_bytes.store(self.out.len(), Relaxed);
+        verdict
+    }
+
+    fn take_notes(&mut self, card: &Card, noted: u32) {
+        if noted & (flags::UNREAD | flags::RDHUP | flags::HANGUP | flags::ERROR) != 0 {
+            self.unread = true;
+        }
+        if noted & (flags::RDHUP | flags::HANGUP | flags::ERROR) != 0 {
+            self.ending = true;
+        }
+        if noted & flags::WRITABLE != 0 {
+            self.blocked = false;
+        }
+        if noted & flags::WAKE != 0 {
+            self.parked = false;
+        }
+        if noted & flags::INBOX != 0 {
+            for message in card.collect() {
+                self.out.buf_mut().extend_from_slice(&message);
+            }
+        }
+    }
+
+    /// Reads and executes until nothing is left, the turn is used up, or something must wait.
+    fn work(&mut self, cx: &mut TurnContext<'_, S>) -> Verdict {
+        let mut commands = TURN_COMMANDS;
+        let mut reads = 0;
+        loop {
+            if self.out.len() >= OUTPUT_HIGH_WATER {
+                if let Err(_gone) = self.flush(cx) {
+                    return Verdict::Close;
+                }
+                self.throttled = self.out.len() > OUTPUT_LOW_WATER;
+            }
+            if self.throttled || self.parked || self.closing {
+                return Verdict::Wait;
+            }
+            if commands == 0 {
+                return Verdict::Yield;
+            }
+            if self.partial.as_ref().is_some_and(|partial| !partial.starved) {
+                self.run_partial(cx, &mut commands);
+                continue;
+            }
+            if !self.unread || self.ended {
+                return Verdict::Wait;
+            }
+            if reads == TURN_READS || reads > 0 && !cx.hub.ring.is_empty() {
+                return Verdict::Yield;
+            }
+            reads += 1;
+            if !self.read(cx, &mut commands) {
+                return Verdict::Close;
+            }
+        }
+    }
+
+    /// Receives once and executes what came. False when the connection failed.
+    fn read(&mut self, cx: &mut TurnContext<'_, S>, commands: &mut usize) -> bool {
+        cx.card.active_ms.store(cx.hub.service.now_ms(), Relaxed);
+        if let Some(bulk) = self.partial.as_mut().and_then(|partial| partial.bulk.as_mut()) {
+            let want = (bulk.target_len() - bulk.filled_len()).min(4 * TURN_BYTES);
+            let got = io::receive_bulk(&self.fd, bulk, want);
+            return self.received(got, want).is_some_and(|_| self.finish_bulk());
+        }
+        let capacity = cx.scratch.read.len();
+        let got = io::receive(&self.fd, &mut cx.scratch.read);
+        let Some(len) = self.received(got, capacity) else { return false };
+        if len == 0 {
+            return true;
+        }
+        // The buffer is lent out of the scratch so that the pass may use the rest of it.
+        let read = std::mem::take(&mut cx.scratch.read);
+        let kept = match &mut self.partial {
+            Some(partial) => {
+                partial.buf.extend_from_slice(&read[..len]);
+                partial.starved = false;
+                partial.buf.len() - partial.at <= QUERY_BUFFER_MAX
+            }
+            None => {
+                let pass = self.pass(cx, &read[..len], false, commands);
+                self.keep_rest(cx, &read[..len], pass);
+                true
+            }
+        };
+        cx.scratch.read = read;
+        kept
+    }
+
+    /// Notes what a receive of up to `asked` bytes says of the socket: the bytes that came,
+    /// `None` when the connection failed.
+    fn received(&mut self, got: io::Received, asked: usize) -> Option<usize> {
+        match got {
+            io::Received::Bytes(len) => {
+                // Less than asked for means drained, unless the peer is leaving.
+                self.unread = len == asked || self.ending;
+                Some(len)
+            }
+            io::Received::Nothing => {
+                self.unread = false;
+                Some(0)
+            }
+            io::Received::End => {
+                self.unread = false;
+                self.ended = true;
+                Some(0)
+            }
+            io::Received::Failed => None,
+        }
+    }
+
+    /// Hands a bulk that is complete to its request.
+    fn finish_bulk(&mut self) -> bool {
+        if let Some(partial) = &mut self.partial
+            && partial.bulk.as_ref().is_some_and(BulkBuf::is_full)
+            && let Some(bulk) = partial.bulk.take()
+        {
+            partial.request.large_received(bulk);
+            partial.starved = false;
+        }
+        true
+    }
+
+    /// Executes what waits in the partial buffer.
+    fn run_partial(&mut self, cx: &mut TurnContext<'_, S>, commands: &mut usize) {
+        let Some(mut partial) = self.partial.take() else { return };
+        std::mem::swap(&mut cx.scratch.requests[0], &mut partial.request);
+        let pass = self.pass(cx, &partial.buf[partial.at..], true, commands);
+        partial.at += pass.consumed;
+        let rest = partial.buf.len() - partial.at;
+        match pass.end {
+            PassEnd::Done => return,
+            PassEnd::Stop(flow) => {
+                self.apply_flow(flow);
+                if self.closing || rest == 0 {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        std::mem::swap(&mut cx.scratch.requests[0], &mut partial.request);
+        partial.starved = matches!(pass.end, PassEnd::Incomplete);
+        if partial.at > 0 {
+            partial.buf.drain(..partial.at);
+            partial.at = 0;
+        }
+        if let PassEnd::Large(len) = pass.end {
+            self.start_bulk(&mut partial, len);
+        }
+        self.partial = Some(partial);
+    }
+
+    /// Keeps what a pass over the shared read buffer left.
+    fn keep_rest(&mut self, cx: &mut TurnContext<'_, S>, input: &[u8], pass: Pass) {
+        let rest = &input[pass.consumed..];
+        if let PassEnd::Stop(flow) = pass.end {
+            self.apply_flow(flow);
+        }
+        if self.closing || matches!(pass.end, PassEnd::Done) || rest.is_empty() {
+            return;
+        }
+        let mut partial = Box::new(Partial::default());
+        std::mem::swap(&mut cx.scratch.requests[0], &mut partial.request);
+        partial.buf.extend_from_slice(rest);
+        partial.starved = matches!(pass.end, PassEnd::Incomplete);
+        if let PassEnd::Large(len) = pass.end {
+            self.start_bulk(&mut partial, len);
+        }
+        self.partial = Some(partial);
+    }
+
+    /// Reserves room for a large bulk and moves into it what has arrived already.
+    fn start_bulk(&mut self, partial: &mut Partial, len: usize) {
+        let at = partial.request.consumed();
+        let headroom = partial.request.large_headroom();
+        let Some(mut bulk) = BulkBuf::reserve(headroom, len) else {
+            self.closing = true; // No address space: the client cannot be served.
+            return;
+        };
+        let here = (partial.buf.len() - at).min(len);
+        bulk.extend(&partial.buf[at..at + here]);
+        partial.buf.drain(at..at + here);
+        if bulk.is_full() {
+            partial.request.large_received(bulk);
+        } else {
+            partial.bulk = Some(bulk);
+            partial.starved = true;
+        }
+    }
+
+    fn apply_flow(&mut self, flow: Flow) {
+        match flow {
+            Flow::Next => {}
+            Flow::Park => self.parked = true,
+            Flow::Close => self.closing = true,
+            Flow::Abort => {
+                self.closing = true;
+                self.out = OutQueue::default();
+            }
+        }
+    }
+
+    /// Parses and executes requests of `input`. If `resumed`, the first is parsed in part, and
+    /// its progress lies in the first place of the scratch. On return the progress of the first
+    /// request that was not executed lies there.
+    fn pass(
+        &mut self,
+        cx: &mut TurnContext<'_, S>,
+        input: &[u8],
+        mut resumed: bool,
+        commands: &mut usize,
+    ) -> Pass {
+        let mut at = 0;
+        loop {
+            let limits = cx.hub.service.parse_limits(&self.session);
+            let most = if limits.authenticated { BATCH_COMMANDS } else { 1 };
+            let parsed = cx.scratch.parse(input, &mut at, resumed, most, &limits);
+            resumed = false;
+            if parsed.count > 0 {
+                *commands = commands.saturating_sub(parsed.count);
+                if let Some(pass) = self.serve(cx, input, parsed.count) {
+                    return pass;
+                }
+            }
+            let end = match parsed.step {
+                None if at == input.len() => PassEnd::Done,
+                None if *commands == 0 => PassEnd::Hold,
+                None => continue,
+                Some(Step::LargeBulk { len }) => PassEnd::Large(len),
+                Some(Step::Error(error)) => {
+                    cx.hub.service.reject(&self.session, &error.to_string(), &mut self.out);
+                    PassEnd::Stop(Flow::Close)
+                }
+                Some(_) => PassEnd::Incomplete,
+            };
+            match end {
+                PassEnd::Incomplete | PassEnd::Large(_) => cx.scratch.to_front(parsed.count),
+                _ => cx.scratch.requests[0].reset(),
+            }
+            return Pass { consumed: at, end };
+        }
+    }
+
+    /// Executes the first `count` requests of the scratch; a pass if it ends here.
+    fn serve(&mut self, cx: &mut TurnContext<'_, S>, input: &[u8], count: usize) -> Option<Pass> {
+        let served = {
+            let RequestScratch { requests, starts, .. } = &mut *cx.scratch;
+            let batch =
+                Batch { buf: input, requests: &mut requests[..count], starts: &starts[..count] };
+            let mut io = Io {
+                hub: cx.hub,
+                id: cx.id,
+                card: cx.card,
+                session: &mut self.session,
+                out: &mut self.out,
+                local: cx.local,
+            };
+            cx.hub.service.serve(&mut io, batch)
+        };
+        if served.executed == count && served.flow == Flow::Next {
+            return None;
+        }
+        if served.executed < count {
+            let consumed = cx.scratch.starts[served.executed];
+            cx.scratch.to_front(served.executed);
+            let end =
+                if served.flow == Flow::Next { PassEnd::Hold } else { PassEnd::Stop(served.flow) };
+            return Some(Pass { consumed, end });
+        }
+        let last = count - 1;
+        let consumed = cx.scratch.starts[last] + cx.scratch.requests[last].consumed();
+        cx.scratch.requests[0].reset();
+        Some(Pass { consumed, end: PassEnd::Stop(served.flow) })
+    }
+
+    /// Sends what may leave, and says how the connection goes on.
+    fn flush_and_judge(&mut self, cx: &mut TurnContext<'_, S>, verdict: Verdict) -> Verdict {
+        if self.flush(cx).is_err() {
+            return Verdict::Close;
+        }
+        let was_throttled = self.throttled;
+        self.throttled &= self.out.len() > OUTPUT_LOW_WATER;
+        if self.out.is_empty() {
+            let no_more_input = self.closing || self.ended && !self.has_runnable();
+            if no_more_input && !self.parked {
+                return Verdict::Close;
+            }
+            if self.out.heap_bytes() > 0 {
+                self.out.release();
+            }
+        }
+        if was_throttled && !self.throttled && (self.has_runnable() || self.unread) {
+            return Verdict::Yield;
+        }
+        verdict
+    }
+
+    fn has_runnable(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| !partial.starved)
+    }
+
+    /// Sends until the queue is empty, held by the gate, or the socket is full.
+    fn flush(&mut self, cx: &TurnContext<'_, S>) -> Result<(), io::Gone> {
+        if self.blocked || self.out.is_empty() {
+            return Ok(());
+        }
+        let released = cx.hub.service.released_lsn();
+        self.blocked = io::send_all(&self.fd, &mut self.out, released)?;
+        Ok(())
+    }
+}
+
+impl Partial {
+    fn bytes(&self) -> usize {
+        let bulk = self.bulk.as_ref().map_or(0, BulkBuf::filled_len);
+        self.buf.capacity() + self.request.heap_bytes() + bulk
+    }
+}
+
+/// What [`RequestScratch::parse`] found.
+struct Parsed {
+    /// Complete requests, from the first place on.
+    count: usize,
+    /// What ended the parse, unless it is the number of requests or the end of the input.
+    step: Option<Step>,
+}
+
+impl RequestScratch {
+    /// Parses up to `most` requests of `input` from `at` on, which moves behind each complete
+    /// one. The progress of an incomplete one lies in place `count`.
+    fn parse(
+        &mut self,
+        input: &[u8],
+        at: &mut usize,
+        mut resumed: bool,
+        most: usize,
+        limits: &crate::resp::ParseLimits,
+    ) -> Parsed {
+        let mut count = 0;
+        while count < most && (*at < input.len() || resumed) {
+            let request = &mut self.requests[count];
+            if !std::mem::take(&mut resumed) {
+                request.reset();
+            }
+            match request.parse(&input[*at..], limits) {
+                Step::Complete => {
+                    self.starts[count] = *at;
+                    *at += request.consumed();
+                    count += 1;
+                }
+                Step::Empty => *at += request.consumed(),
+                step => return Parsed { count, step: Some(step) },
+            }
+        }
+        Parsed { count, step: None }
+    }
+
+    fn to_front(&mut self, place: usize) {
+        if place < self.requests.len() {
+            self.requests.swap(0, place);
+        }
+    }
+}

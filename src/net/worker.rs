@@ -1,0 +1,259 @@
+//! A worker: waits for events, runs the turns of connections, ticks.
+//!
+//! One round: collect events; run their connections' turns; run what stands in the ready ring,
+//! at most as much as stood there at the start; tick if it is time. It sleeps in `epoll_wait`
+//! only after it has announced that and has found the ring empty ([`crate::sync::park`]).
+
+use super::hub::{ConnId, Hub};
+use super::listener::{Accepting, Listener};
+use super::service::{Service, TickOutcome};
+use super::turn::{Link, RequestScratch, TurnContext, Verdict};
+use crate::limits::{EPOLL_EVENTS, SHARE_EVENTS_ABOVE, TICK_MS};
+use crate::sync::turn::{Finish, Turn, flags};
+use crate::sys::clock;
+use crate::sys::epoll::{Event, Events, Interest};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// Tokens that are no connection: their upper half is a generation that never occurs (even
+/// generations are vacant).
+pub(super) const TOKEN_BELL: u64 = 0;
+const TOKEN_LISTENER: u64 = 1;
+const TOKEN_LISTENERS_END: u64 = TOKEN_LISTENER + 1024;
+
+struct Worker<'h, S: Service> {
+    hub: &'h Hub<S>,
+    index: usize,
+    listeners: &'h [Listener],
+    /// The listeners rest since no descriptor was free.
+    resting: bool,
+    scratch: RequestScratch,
+    local: S::Local,
+    events: Events,
+    next_tick_ns: u64,
+    /// The tick left work behind.
+    more: bool,
+}
+
+/// Runs worker `index` of the hub on this thread until the hub is stopped. `listeners` are
+/// served by worker 0.
+pub fn run_worker<S: Service>(hub: &Hub<S>, index: usize, listeners: &[Listener]) {
+    let mut worker = Worker {
+        hub,
+        index,
+        listeners: if index == 0 { listeners } else { &[] },
+        resting: true,
+        scratch: RequestScratch::new(),
+        local: hub.service.local(index),
+        events: Events::with_capacity(EPOLL_EVENTS),
+        next_tick_ns: clock::monotonic_ns(),
+        more: false,
+    };
+    while !hub.is_stopping() {
+        worker.round();
+    }
+    worker.close_all();
+}
+
+impl<S: Service> Worker<'_, S> {
+    fn round(&mut self) {
+        let count = self.wait();
+        let mine = self.share(count);
+        for at in 0..mine {
+            let Some(event) = self.events.get(at) else { break };
+            self.on_event(event);
+        }
+        self.run_ready();
+        self.tick();
+    }
+
+    /// Collects events; sleeps if there is nothing else to do.
+    fn wait(&mut self) -> usize {
+        let post = &self.hub.posts[self.index];
+        if self.more || !self.hub.ring.is_empty() {
+            return post.epoll.wait(&mut self.events, Some(0)).unwrap_or(0);
+        }
+        if let Some(count) = self.busy_poll() {
+            return count;
+        }
+        self.hub.service.idle(&mut self.local);
+        let parker = self.hub.parker(self.index);
+        parker.prepare_park();
+        let sleep_ns = self.next_tick_ns.saturating_sub(clock::monotonic_ns());
+        let mut timeout = (sleep_ns / 1_000_000 + 1).min(TICK_MS) as u32;
+        if !self.hub.ring.is_empty() || self.hub.is_stopping() {
+            timeout = 0;
+        }
+        // A wait that fails finds nothing; the next round tries again after the tick.
+        let count = post.epoll.wait(&mut self.events, Some(timeout)).unwrap_or(0);
+        parker.cancel();
+        count
+    }
+
+    /// Looks for events without sleeping, for as long as the options allow.
+    fn busy_poll(&mut self) -> Option<usize> {
+        let limit_us = self.hub.options().busy_poll_us;
+        if limit_us == 0 {
+            return None;
+        }
+        let until = clock::monotonic_ns() + limit_us * 1000;
+        let post = &self.hub.posts[self.index];
+        while clock::monotonic_ns() < until && self.hub.ring.is_empty() {
+            let count = post.epoll.wait(&mut self.events, Some(0)).unwrap_or(0);
+            if count > 0 {
+                return Some(count);
+            }
+        }
+        None
+    }
+
+    /// Gives half of a large batch of events to a sleeping peer. Waking a core costs about as
+    /// much as eight one-command turns, so a small batch is served faster here.
+    /// Returns how many are left for this worker, the first ones.
+    fn share(&mut self, count: usize) -> usize {
+        if count <= SHARE_EVENTS_ABOVE || !self.hub.has_sleeper(self.index) {
+            return count;
+        }
+        let keep = count.div_ceil(2);
+        for at in keep..count {
+            let Some(event) = self.events.get(at) else { break };
+            match event.token {
+                token if token < TOKEN_LISTENERS_END => self.on_event(event),
+                token => self.hub.note(ConnId::from_bits(token), noted(event)),
+            }
+        }
+        keep
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event.token {
+            TOKEN_BELL => {} // Edge-triggered: the ring, which is looked at next, is the message.
+            token if token < TOKEN_LISTENERS_END => self.accept((token - TOKEN_LISTENER) as usize),
+            token => {
+                let id = ConnId::from_bits(token);
+                let Some(slot) = self.hub.slot(id.index) else { return };
+                if let Some(turn) = slot.cell.start(id.generation, noted(event)) {
+                    self.run(id, turn);
+                }
+            }
+        }
+    }
+
+    /// Runs what stands in the ring now; what is pushed meanwhile waits for the next round.
+    fn run_ready(&mut self) {
+        for _ in 0..self.hub.ring.len() {
+            let Some(bits) = self.hub.ring.pop() else { break };
+            let id = ConnId::from_bits(bits);
+            let Some(slot) = self.hub.slot(id.index) else { continue };
+            if let Some(turn) = slot.cell.enter(id.generation) {
+                self.run(id, turn);
+            }
+        }
+    }
+
+    fn run(&mut self, id: ConnId, mut turn: Turn<'_, Link<S>>) {
+        let Some(slot) = self.hub.slot(id.index) else { return };
+        let noted = turn.take_flags();
+        let mut context = TurnContext {
+            hub: self.hub,
+            scratch: &mut self.scratch,
+            local: &mut self.local,
+            id,
+            card: &slot.card,
+        };
+        match turn.turn(&mut context, noted) {
+            Verdict::Close => self.hub.close_turn(id, turn),
+            Verdict::Yield => {
+                turn.requeue();
+                // This worker looks at the ring before it sleeps; with more than one in it a
+                // sleeping peer is worth its waking.
+                match self.hub.ring.is_empty() {
+                    true => self.hub.push_ready_quietly(id),
+                    false => self.hub.push_ready(id),
+                }
+            }
+            Verdict::Wait => {
+                if turn.finish() == Finish::Again {
+                    self.hub.push_ready_quietly(id);
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self, listener: usize) {
+        let Some(listener) = self.listeners.get(listener) else { return };
+        if listener.accept_some(self.hub) == Accepting::Exhausted && !self.resting {
+            tracing::warn!("no descriptor is free: new connections wait");
+            self.rest();
+        }
+    }
+
+    /// Stops listening for a while.
+    fn rest(&mut self) {
+        for listener in self.listeners {
+            // One that stays registered only costs rounds until the next tick.
+            let _ = self.hub.posts[self.index].epoll.remove(listener.fd());
+        }
+        self.resting = true;
+    }
+
+    /// Listens (again).
+    fn listen(&mut self) {
+        self.resting = false;
+        for (place, listener) in self.listeners.iter().enumerate() {
+            let token = TOKEN_LISTENER + place as u64;
+            let post = &self.hub.posts[self.index];
+            if let Err(error) = post.epoll.add(listener.fd(), token, Interest::LISTENER) {
+                tracing::warn!(%error, "cannot watch a listening socket");
+            }
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = clock::monotonic_ns();
+        if now < self.next_tick_ns && !self.more {
+            return;
+        }
+        if now >= self.next_tick_ns {
+            self.next_tick_ns = now + TICK_MS * 1_000_000;
+            if self.resting && !self.listeners.is_empty() {
+                self.listen();
+            }
+        }
+        let outcome = self.hub.service.tick(self.hub, &mut self.local, self.index);
+        self.more = outcome == TickOutcome::More;
+    }
+
+    /// The hub stops: every connection of this worker is closed.
+    fn close_all(&mut self) {
+        self.hub.for_each(|id, card| {
+            if card.worker.load(Relaxed) as usize != self.index {
+                return;
+            }
+            let Some(slot) = self.hub.slot(id.index) else { return };
+            if let Some(turn) = slot.cell.start(id.generation, flags::KILL) {
+                self.hub.close_turn(id, turn);
+            }
+        });
+    }
+}
+
+/// An event as the notes of a turn.
+fn noted(event: Event) -> u32 {
+    let mut noted = 0;
+    if event.readable() {
+        noted |= flags::UNREAD;
+    }
+    if event.writable() {
+        noted |= flags::WRITABLE;
+    }
+    if event.rdhup() {
+        noted |= flags::RDHUP;
+    }
+    if event.hangup() {
+        noted |= flags::HANGUP;
+    }
+    if event.error() {
+        noted |= flags::ERROR;
+    }
+    noted
+}
