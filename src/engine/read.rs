@@ -1,0 +1,112 @@
+//! Lock-free reads.
+
+use super::error::CmdError;
+use super::tally::Tally;
+use crate::config::Config;
+use crate::store::{EntryRef, Held, Key, Kind, Pin, Store};
+
+/// A view of the keyspace at one moment of the clock, without a lock. Inside a transaction the
+/// shards are held, and the view reads through them.
+pub struct Read<'a> {
+    store: &'a Store,
+    pin: &'a Pin,
+    held: Option<&'a Held<'a>>,
+    tally: &'a Tally,
+    config: &'a Config,
+    db: u8,
+    now_ms: u64,
+    hashed: Option<Key<'a>>,
+}
+
+/// What a [`Read`] is made of.
+pub struct ReadParts<'a> {
+    /// The keyspace.
+    pub store: &'a Store,
+    /// Keeps what is found valid.
+    pub pin: &'a Pin,
+    /// The locks, inside a transaction.
+    pub held: Option<&'a Held<'a>>,
+    /// Where hits and misses are counted.
+    pub tally: &'a Tally,
+    /// For replies that show configuration (OBJECT ENCODING).
+    pub config: &'a Config,
+    /// The database.
+    pub db: u8,
+    /// The clock, ms since 1970.
+    pub now_ms: u64,
+    /// A key of the request that was hashed already.
+    pub hashed: Option<Key<'a>>,
+}
+
+impl<'a> Read<'a> {
+    /// A view made of `parts`.
+    #[inline]
+    pub fn new(parts: ReadParts<'a>) -> Read<'a> {
+        let ReadParts { store, pin, held, tally, config, db, now_ms, hashed } = parts;
+        Read { store, pin, held, tally, config, db, now_ms, hashed }
+    }
+
+    /// The clock of this view, ms since 1970.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
+    /// The configuration, for replies that show it.
+    pub fn config(&self) -> &'a Config {
+        self.config
+    }
+
+    /// The live entry under `key`; counted as a hit or a miss.
+    #[inline]
+    pub fn get(&self, key: &[u8]) -> Option<EntryRef<'a>> {
+        let found = self.peek(key);
+        if found.is_some() {
+            self.tally.hits.add(1)
+        } else {
+            self.tally.misses.add(1)
+        }
+        found
+    }
+
+    /// The live entry under `key`, without counting.
+    #[inline]
+    pub fn peek(&self, key: &[u8]) -> Option<EntryRef<'a>> {
+        let found = match self.hashed {
+            Some(hashed) if std::ptr::eq(hashed.bytes, key) => self.find(&hashed),
+            _ => self.find(&self.store.key(key)),
+        };
+        found.filter(|entry| !entry.is_expired(self.now_ms))
+    }
+
+    /// The string under `key`; counted. An error if it is not a string.
+    #[inline]
+    pub fn string(&self, key: &[u8]) -> Result<Option<EntryRef<'a>>, CmdError> {
+        match self.get(key) {
+            Some(entry) if entry.kind() != Kind::String => Err(CmdError::WrongType),
+            found => Ok(found),
+        }
+    }
+
+    /// Live entries under several keys, as one moment saw them; each counted.
+    pub fn get_many<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Vec<Option<EntryRef<'a>>> {
+        let keys: Vec<Key<'_>> = keys.map(|key| self.store.key(key)).collect();
+        let mut found = Vec::with_capacity(keys.len());
+        match self.held {
+            Some(held) => found.extend(keys.iter().map(|key| held.find(self.db, key))),
+            None => self.store.get_many(self.pin, self.db, &keys, &mut found),
+        }
+        for slot in &mut found {
+            *slot = slot.filter(|entry| !entry.is_expired(self.now_ms));
+            if slot.is_some() { self.tally.hits.add(1) } else { self.tally.misses.add(1) }
+        }
+        found
+    }
+
+    #[inline]
+    fn find(&self, key: &Key<'_>) -> Option<EntryRef<'a>> {
+        match self.held {
+            Some(held) => held.find(self.db, key),
+            None => self.store.get(self.pin, self.db, key),
+        }
+    }
+}
