@@ -1,1 +1,28 @@
-//! commands
+//! The commands: one table row and one function each, a file a family.
+
+pub mod table;
+
+mod bits;
+mod command_stats;
+mod connection;
+mod dispatch;
+mod events;
+mod expiry;
+mod hashes;
+mod keyspace;
+mod lists;
+mod monitor;
+mod node;
+mod pause;
+mod pubsub;
+mod scan;
+mod server;
+mod session;
+mod sets;
+mod slowlog;
+mod strings;
+mod transactions;
+mod zsets;
+
+pub use node::{Identity, Node, NodeHub, random_seed};
+pub use session::{Cx, Session};

@@ -8,6 +8,6 @@ mod reply;
 
 pub use args::{Args, OwnedArgs, Span};
 pub use error::ProtocolError;
-pub use out::{LargeReply, OutQueue};
+pub use out::{LargeReply, Mark, OutQueue};
 pub use parse::{ParseLimits, Request, Step};
 pub use reply::{Protocol, Reply};

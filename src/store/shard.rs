@@ -97,12 +97,7 @@ pub struct Store {
 }
 
 /// Proof that a thread is pinned: entries found under it stay valid while it lives.
-pub type Pin = crate::store::shard::pin_placeholder::Pin;
-/// Placeholder.
-pub mod pin_placeholder {
-    /// Placeholder.
-    pub struct Pin;
-}
+pub use crate::sync::reclaim::Pin;
 
 impl Store {
     /// An empty store whose hash is keyed by `seed`.
@@ -244,6 +239,20 @@ impl<'s> Held<'s> {
     }
     /// Exchanges two databases in all shards held.
     pub fn swap(&mut self, _first: u8, _second: u8) {
+        todo!()
+    }
+    /// As [`Store::scan`], for a holder of all shards.
+    pub fn scan(
+        &self,
+        _db: u8,
+        _cursor: u64,
+        _count: usize,
+        _visit: &mut dyn FnMut(EntryRef<'_>, Option<&Object>),
+    ) -> u64 {
+        todo!()
+    }
+    /// As [`Store::random`], for a holder of all shards.
+    pub fn random(&self, _db: u8, _random: u64, _visit: &mut dyn FnMut(EntryRef<'_>)) -> bool {
         todo!()
     }
     /// Marks `watch` when `key` is changed by anyone from now on (WATCH).

@@ -1,0 +1,521 @@
+//! From parsed requests to functions: the service behind the network layer.
+//!
+//! A batch of requests goes through three passes. The first finds the rows and hashes the keys,
+//! and asks the CPU for the buckets; the second asks for the entries; the third executes in
+//! order. So the cache misses of up to sixteen commands overlap.
+
+use super::node::{Local, Node, NodeHub};
+use super::session::{Cx, ReplyMode, Session};
+use super::slowlog::{SlowCommand, cut_args};
+use super::table::{Command, LOOKUP, Run, TABLE, flags};
+use super::{events, expiry, transactions};
+use crate::engine::{CmdError, Effects, Moment, Read, ReadParts, Txn, TxnParts, Walk};
+use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER};
+use crate::net::{Admission, Batch, Bounds, Card, ConnId, Flow, Io, Served, Service, TickOutcome};
+use crate::resp::{Args, OutQueue, ParseLimits, Reply};
+use crate::store::{Held, Key, Pin, ShardSet};
+use crate::sync::reclaim;
+use crate::sys::bulk::BulkBuf;
+use crate::sys::clock;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What the first pass found out about a request.
+#[derive(Clone, Copy, Default)]
+struct Prepared {
+    /// Index in the table + 1; 0: unknown.
+    row: u16,
+    /// The first key was hashed.
+    hashed: bool,
+    hash_slot: u16,
+    hash: u64,
+}
+
+impl Service for Node {
+    type Session = Session;
+    type Local = Local;
+
+    fn local(&self, index: usize) -> Local {
+        Local::new(index)
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.engine.clock.now_ms()
+    }
+
+    fn released_lsn(&self) -> u64 {
+        // Without a log every reply may leave at once.
+        u64::MAX
+    }
+
+    fn open(&self, card: &Card) -> Result<Session, Vec<u8>> {
+        super::connection::admit(self, card)
+    }
+
+    fn parse_limits(&self, session: &Session) -> ParseLimits {
+        ParseLimits {
+            bulk_len_max: self.config.hot.proto_max_bulk_len() as usize,
+            authenticated: session.authenticated,
+            ..ParseLimits::default()
+        }
+    }
+
+    fn serve(&self, io: &mut Io<'_, Node>, mut batch: Batch<'_>) -> Served {
+        let count = batch.len();
+        let pin = reclaim::pin();
+        let mut prepared = [Prepared::default(); BATCH_COMMANDS];
+        self.prepare(&pin, io.session.db, &batch, &mut prepared);
+        let mut run = ExecutionRun::new(self, &pin);
+        for at in 0..count {
+            let flow = run.execute(io, &mut batch, at, prepared[at]);
+            let executed = if flow == Flow::Park { at } else { at + 1 };
+            if flow != Flow::Next {
+                run.end(io.local);
+                return Served { executed, flow };
+            }
+            if io.out.len() > OUTPUT_HIGH_WATER && executed < count {
+                run.end(io.local);
+                return Served { executed, flow: Flow::Next };
+            }
+        }
+        run.end(io.local);
+        Served { executed: count, flow: Flow::Next }
+    }
+
+    fn reject(&self, session: &Session, error: &str, out: &mut OutQueue) {
+        Reply::new(out, session.protocol).error(&format!("ERR {error}"));
+    }
+
+    fn close(&self, hub: &NodeHub, id: ConnId, _card: &Card, session: Session) {
+        super::connection::leave(hub, id, session);
+    }
+
+    fn tick(&self, hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
+        expiry::tick(hub, local, worker)
+    }
+
+    fn idle(&self, _local: &mut Local) {
+        reclaim::flush();
+    }
+
+    fn admission(&self) -> Admission {
+        Admission {
+            connections_max: self.config.hot.maxclients() as usize,
+            refusal: b"-ERR max number of clients reached\r\n",
+            keepalive_s: self.config.hot.tcp_keepalive_s() as u32,
+        }
+    }
+
+    fn bounds(&self, card: &Card) -> Bounds {
+        super::connection::bounds(self, card)
+    }
+}
+
+impl Node {
+    /// First and second pass.
+    fn prepare(
+        &self,
+        pin: &Pin,
+        db: u8,
+        batch: &Batch<'_>,
+        prepared: &mut [Prepared; BATCH_COMMANDS],
+    ) {
+        let store = &self.engine.store;
+        for (at, place) in prepared.iter_mut().enumerate().take(batch.len()) {
+            let args = batch.args(at);
+            let Some(row) = LOOKUP.find(args.get(0)) else { continue };
+            place.row = row as u16 + 1;
+            let first = TABLE[row].keys.first;
+            if first > 0 && (first as usize) < args.len() {
+                let key = store.key(args.get(first as usize));
+                (place.hashed, place.hash, place.hash_slot) = (true, key.hash, key.hash_slot);
+                store.prefetch_bucket(pin, db, &key);
+            }
+        }
+        if batch.len() < 2 {
+            return; // The bucket would not have arrived yet.
+        }
+        for (at, place) in prepared.iter().enumerate().take(batch.len()) {
+            if place.hashed {
+                let args = batch.args(at);
+                let first = TABLE[place.row as usize - 1].keys.first as usize;
+                let bytes = args.get(first);
+                let key = Key { bytes, hash: place.hash, hash_slot: place.hash_slot };
+                store.prefetch_entry(pin, db, &key);
+            }
+        }
+    }
+}
+
+/// The third pass over one batch.
+struct ExecutionRun<'a> {
+    node: &'a Node,
+    pin: &'a Pin,
+    now_ms: u64,
+    /// When the command before ended, ns of the monotonic clock.
+    last_ns: u64,
+}
+
+impl<'a> ExecutionRun<'a> {
+    fn new(node: &'a Node, pin: &'a Pin) -> ExecutionRun<'a> {
+        let last_ns = clock::monotonic_ns();
+        ExecutionRun { node, pin, now_ms: node.engine.clock.now_ms(), last_ns }
+    }
+
+    fn end(self, _local: &mut Local) {}
+
+    fn execute(
+        &mut self,
+        io: &mut Io<'_, Node>,
+        batch: &mut Batch<'_>,
+        at: usize,
+        prepared: Prepared,
+    ) -> Flow {
+        let Some(row) = (prepared.row as usize).checked_sub(1) else {
+            refuse(self.node, io, None, &unknown_command(batch.args(at)));
+            return Flow::Next;
+        };
+        let command = &TABLE[row];
+        if let Err(error) = admit(self.node, io, command, batch.args(at)) {
+            refuse(self.node, io, Some(row), &error);
+            return Flow::Next;
+        }
+        let node = self.node;
+        if node.pause.is_on() && self.must_wait(io, command) {
+            node.pause.wait(io.id);
+            // The pause may have ended before this connection was on the list.
+            if !self.must_wait(io, command) {
+                io.hub.resume(io.id);
+            }
+            return Flow::Park;
+        }
+        let mark = io.out.mark();
+        let flow = if io.session.multi.is_some() && !command.is(flags::NO_MULTI) {
+            transactions::queue(io, row, batch.args(at))
+        } else {
+            self.call(io, batch, at, row, prepared)
+        };
+        settle_reply_mode(io, mark);
+        flow
+    }
+
+    fn must_wait(&self, io: &Io<'_, Node>, command: &Command) -> bool {
+        if command.name == "client" || io.session.multi.is_some() && !command.is(flags::NO_MULTI) {
+            return false;
+        }
+        let queued_write = command.name == "exec"
+            && io.session.multi.as_ref().is_some_and(|multi| {
+                multi.queued.iter().any(|(row, _)| TABLE[*row as usize].is(flags::WRITE))
+            });
+        let writes = command.is(flags::WRITE | flags::MAY_REPLICATE) || queued_write;
+        self.node.pause.holds(writes, self.now_ms)
+    }
+
+    /// Runs one command and keeps its numbers.
+    fn call(
+        &mut self,
+        io: &mut Io<'_, Node>,
+        batch: &mut Batch<'_>,
+        at: usize,
+        row: usize,
+        prepared: Prepared,
+    ) -> Flow {
+        let command = &TABLE[row];
+        let bulk = match command.is(flags::WRITE) {
+            true => batch.request(at).take_large(2),
+            false => None,
+        };
+        let args = batch.args(at);
+        if self.node.monitors.any() && !command.is(flags::SKIP_MONITOR) {
+            let now_us = self.node.engine.clock.now_us();
+            self.node.monitors.feed(io.hub, io.card, io.session.db, now_us, args);
+        }
+        let hashed = prepared.hashed.then(|| Key {
+            bytes: args.get(command.keys.first as usize),
+            hash: prepared.hash,
+            hash_slot: prepared.hash_slot,
+        });
+        let mark_len = io.out.len();
+        let mut flow = Flow::Next;
+        let outcome = match command.run {
+            Run::Read(run) => {
+                let read = Read::new(ReadParts {
+                    store: &self.node.engine.store,
+                    pin: self.pin,
+                    held: None,
+                    tally: &self.node.workers[io.local.worker].tally,
+                    config: &self.node.config,
+                    db: io.session.db,
+                    now_ms: self.now_ms,
+                    hashed,
+                });
+                run(&read, args, &mut Reply::new(io.out, io.session.protocol))
+            }
+            Run::Locked(run) => {
+                let request = Locked { run, row, args, hashed, bulk };
+                self.call_locked(io, request)
+            }
+            Run::Walk(run) => {
+                let node = self.node;
+                let seed = io.local.rng.next_u64();
+                let walk = Walk::new(
+                    &node.engine.store,
+                    None,
+                    &node.config,
+                    io.session.db,
+                    self.now_ms,
+                    seed,
+                );
+                run(&walk, args, &mut Reply::new(io.out, io.session.protocol))
+            }
+            Run::Session(run) => {
+                let (outcome, then) = call_session(io, command, run, args, self.now_ms);
+                flow = then;
+                outcome
+            }
+        };
+        io.card.command.store(row as u16 + 1, Relaxed);
+        if let Err(error) = &outcome {
+            answer_error(self.node, io, error);
+        }
+        self.count(io, row, args, outcome.is_err(), mark_len);
+        flow
+    }
+
+    fn call_locked(&self, io: &mut Io<'_, Node>, request: Locked<'_>) -> Result<(), CmdError> {
+        let (node, command) = (self.node, &TABLE[request.row]);
+        let store = &node.engine.store;
+        let mut held = match request.hashed {
+            Some(key) if command.keys == super::table::Keys::ONE => store.lock_one(key.shard()),
+            _ => {
+                let mut shards = ShardSet::new();
+                shards_of(node, command, request.args, &mut shards);
+                let mut held = store.lock(&shards);
+                if command.is(flags::WRITE) {
+                    held.begin_exclusive();
+                }
+                held
+            }
+        };
+        let moment = begin(node, io.local, &mut held, self.now_ms);
+        let mut reply = Reply::new(io.out, io.session.protocol);
+        let mut txn = Txn::new(TxnParts {
+            held: &mut held,
+            effects: &mut io.local.effects,
+            tally: &node.workers[io.local.worker].tally,
+            config: &node.config,
+            db: io.session.db,
+            moment,
+            hashed: request.hashed,
+            bulk: request.bulk,
+        });
+        let outcome = (request.run)(&mut txn, request.args, &mut reply);
+        drop(held);
+        publish_effects(node, io.hub, io.local);
+        outcome
+    }
+
+    /// Keeps the numbers of a command that ran.
+    fn count(
+        &mut self,
+        io: &Io<'_, Node>,
+        row: usize,
+        args: Args<'_>,
+        failed: bool,
+        before: usize,
+    ) {
+        let stats = &self.node.workers[io.local.worker];
+        let now_ns = clock::monotonic_ns();
+        let took_ns = now_ns - self.last_ns;
+        self.last_ns = now_ns;
+        let calls = stats.by_command.of(row);
+        stats.commands.add(1);
+        stats.output_bytes.add((io.out.len() - before.min(io.out.len())) as u64);
+        calls.calls.add(1);
+        calls.time_ns.add(took_ns);
+        if failed {
+            calls.failed.add(1);
+        }
+        let hot = &self.node.config.hot;
+        if hot.latency_tracking() {
+            stats.by_command.record(row, took_ns, 1);
+        }
+        let slower_than_us = hot.slowlog_log_slower_than_us();
+        if slower_than_us >= 0
+            && took_ns >= slower_than_us as u64 * 1000
+            && !TABLE[row].is(flags::SKIP_SLOWLOG)
+        {
+            note_slow(self.node, io.card, args, took_ns / 1000);
+        }
+    }
+}
+
+/// A request that runs under locks.
+struct Locked<'a> {
+    run: fn(&mut Txn<'_, '_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
+    row: usize,
+    args: Args<'a>,
+    hashed: Option<Key<'a>>,
+    bulk: Option<BulkBuf>,
+}
+
+/// Adds the shards of a request's keys to `shards`.
+pub(super) fn shards_of(node: &Node, command: &Command, args: Args<'_>, shards: &mut ShardSet) {
+    if command.is(flags::ALL_SHARDS) {
+        *shards = ShardSet::all();
+        return;
+    }
+    for at in command.keys.positions(args.len()) {
+        shards.insert(node.engine.store.key(args.get(at)).shard());
+    }
+}
+
+/// Fixes clock and seed of a request under its locks.
+pub(super) fn begin(node: &Node, local: &mut Local, held: &mut Held<'_>, now_ms: u64) -> Moment {
+    let now_ms = now_ms.max(held.clock());
+    held.raise_clock(now_ms);
+    local.effects.notify_classes = events::classes(node);
+    Moment { now_ms, seed: local.rng.next_u64() }
+}
+
+/// Publishes notifications and counts changes, after the locks were released.
+pub(super) fn publish_effects(node: &Node, hub: &NodeHub, local: &mut Local) {
+    if local.effects.dirty != 0 {
+        node.workers[local.worker].tally.dirty.add(local.effects.dirty);
+        local.effects.dirty = 0;
+    }
+    if !local.effects.events.is_empty() {
+        let Effects { events, .. } = &mut local.effects;
+        events::publish(node, hub, std::mem::take(events));
+    }
+}
+
+/// Runs a command that concerns the connection or the server.
+pub(super) fn call_session(
+    io: &mut Io<'_, Node>,
+    command: &Command,
+    run: fn(&mut Cx<'_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
+    args: Args<'_>,
+    now_ms: u64,
+) -> (Result<(), CmdError>, Flow) {
+    let mut reply = Reply::new(io.out, io.session.protocol);
+    let mut cx = Cx {
+        hub: io.hub,
+        id: io.id,
+        card: io.card,
+        session: io.session,
+        local: io.local,
+        command,
+        now_ms,
+        in_exec: false,
+        flow: Flow::Next,
+    };
+    let outcome = run(&mut cx, args, &mut reply);
+    (outcome, cx.flow)
+}
+
+/// Whether a request may run at all.
+fn admit(
+    node: &Node,
+    io: &Io<'_, Node>,
+    command: &Command,
+    args: Args<'_>,
+) -> Result<(), CmdError> {
+    let sub = sub_command(command, args);
+    if !command.arity_fits(args.len()) || sub.is_some_and(|sub| !sub.arity_fits(args.len())) {
+        return Err(CmdError::Arity(full_name(command, sub).into()));
+    }
+    if !io.session.authenticated && !command.is(flags::NO_AUTH) {
+        return Err(CmdError::text("NOAUTH Authentication required."));
+    }
+    if command.is(flags::DENYOOM) && node.is_out_of_memory() {
+        return Err(CmdError::text("OOM command not allowed when used memory > 'maxmemory'."));
+    }
+    if io.session.in_subscribed_mode() && !command.is(flags::IN_SUBSCRIBED) {
+        return Err(CmdError::owned(format!(
+            "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
+             RESET are allowed in this context",
+            full_name(command, sub)
+        )));
+    }
+    Ok(())
+}
+
+/// The row of the sub-command that a request names, if it has one of its own.
+pub(super) fn sub_command<'c>(command: &'c Command, args: Args<'_>) -> Option<&'c Command> {
+    if command.subs.is_empty() || args.len() < 2 {
+        return None;
+    }
+    command.subs.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(args.get(1)))
+}
+
+fn full_name(command: &Command, sub: Option<&Command>) -> String {
+    match sub {
+        Some(sub) => format!("{}|{}", command.name, sub.name),
+        None => command.name.to_string(),
+    }
+}
+
+/// Answers an error before execution.
+fn refuse(node: &Node, io: &mut Io<'_, Node>, row: Option<usize>, error: &CmdError) {
+    let mark = io.out.mark();
+    if let Some(multi) = &mut io.session.multi {
+        multi.failed = true;
+    }
+    if let Some(row) = row {
+        node.workers[io.local.worker].by_command.of(row).rejected.add(1);
+    }
+    answer_error(node, io, error);
+    settle_reply_mode(io, mark);
+}
+
+/// Writes an error reply and counts it by its code.
+pub(super) fn answer_error(node: &Node, io: &mut Io<'_, Node>, error: &CmdError) {
+    node.note_error(io.local.worker, error);
+    Reply::new(io.out, io.session.protocol).error(&error.to_string());
+}
+
+/// Drops the reply that CLIENT REPLY asked not to be sent.
+fn settle_reply_mode(io: &mut Io<'_, Node>, mark: crate::resp::Mark) {
+    match io.session.reply_mode {
+        ReplyMode::On => {}
+        ReplyMode::Off => io.out.rollback(mark),
+        ReplyMode::SkipNext => {
+            io.out.rollback(mark);
+            io.session.reply_mode = ReplyMode::Skip;
+        }
+        ReplyMode::Skip => {
+            io.out.rollback(mark);
+            io.session.reply_mode = ReplyMode::On;
+        }
+    }
+}
+
+#[cold]
+fn unknown_command(args: Args<'_>) -> CmdError {
+    let cut = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned();
+    let mut shown = String::new();
+    for arg in args.iter_from(1) {
+        if shown.len() >= 128 {
+            break;
+        }
+        let room = 128 - shown.len();
+        shown.push_str(&format!("'{}' ", cut(&arg[..arg.len().min(room)])));
+    }
+    CmdError::owned(format!(
+        "ERR unknown command '{}', with args beginning with: {shown}",
+        cut(args.get(0))
+    ))
+}
+
+#[cold]
+fn note_slow(node: &Node, card: &Card, args: Args<'_>, duration_us: u64) {
+    let command = SlowCommand {
+        id: 0,
+        time_s: node.engine.clock.now_ms() / 1000,
+        duration_us,
+        args: cut_args(args),
+        peer: card.peer().map(|peer| peer.to_string()).unwrap_or_default(),
+        name: card.labels().name,
+    };
+    node.slowlog.push(command, node.config.hot.slowlog_max_len() as usize);
+}

@@ -1,0 +1,77 @@
+//! What happens by itself, ten times a second on every worker: keys past their deadline are
+//! removed, limbo is emptied, connections are held to their bounds, the clock is compared.
+
+use super::events;
+use super::node::{Local, Node, NodeHub};
+use crate::config::notify;
+use crate::engine::Event;
+use crate::limits::{EXPIRE_SLICE_KEYS, EXPIRE_TICK_NS, SHARDS};
+use crate::net::TickOutcome;
+use crate::sync::reclaim;
+use crate::sys::clock;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// One worker's tick. `More` when the slice of time was too short for the keys that are due.
+pub fn tick(hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
+    let node = &hub.service;
+    if worker == 0 {
+        tick_once(hub);
+    }
+    let outcome = expire(node, hub, local, worker);
+    reclaim::collect();
+    outcome
+}
+
+/// The part that one worker does for all.
+fn tick_once(hub: &NodeHub) {
+    let node = &hub.service;
+    if node.engine.clock.tick() {
+        let gap_s = node.engine.clock.gap_ns() / 1_000_000_000;
+        tracing::warn!(gap_s, "the wall clock jumped; the process clock follows it slowly");
+    }
+    let now_ms = node.engine.clock.now_ms();
+    node.pause.tick(hub, now_ms);
+    node.gauges.tick(node, now_ms);
+    hub.sweep(now_ms);
+}
+
+/// Removes due keys of this worker's share of the shards, for a bounded time.
+fn expire(node: &Node, hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
+    if !node.active_expire.load(Relaxed) {
+        return TickOutcome::Done;
+    }
+    let now_ms = node.engine.clock.now_ms();
+    let until_ns = clock::monotonic_ns() + EXPIRE_TICK_NS;
+    let workers = node.workers.len();
+    let mut removed = Vec::new();
+    let mut outcome = TickOutcome::Done;
+    let share = SHARDS.div_ceil(workers);
+    for _ in 0..share {
+        let shard = (local.expire_at as usize * workers + worker) % SHARDS;
+        let mut budget = EXPIRE_SLICE_KEYS;
+        let more = node.engine.store.expire_some(
+            shard as u16,
+            now_ms,
+            &mut budget,
+            &mut |db, key: &[u8]| removed.push((db, key.to_vec())),
+        );
+        if !more {
+            local.expire_at = ((local.expire_at as usize + 1) % share) as u16;
+        }
+        if clock::monotonic_ns() >= until_ns {
+            outcome = if more { TickOutcome::More } else { outcome };
+            break;
+        }
+    }
+    node.workers[worker].tally.expired.add(removed.len() as u64);
+    announce(node, hub, removed);
+    outcome
+}
+
+fn announce(node: &Node, hub: &NodeHub, removed: Vec<(u8, Vec<u8>)>) {
+    if events::classes(node) & notify::EXPIRED == 0 {
+        return;
+    }
+    let expired = |(db, key)| Event { class: notify::EXPIRED, name: "expired", db, key };
+    events::publish(node, hub, removed.into_iter().map(expired).collect());
+}

@@ -1,0 +1,6 @@
+//! The hashes family.
+
+use super::table::Command;
+
+/// The rows of this family.
+pub const ROWS: &[Command] = &[];

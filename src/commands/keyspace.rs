@@ -1,0 +1,6 @@
+//! The keyspace family.
+
+use super::table::Command;
+
+/// The rows of this family.
+pub const ROWS: &[Command] = &[];

@@ -1,0 +1,6 @@
+//! The lists family.
+
+use super::table::Command;
+
+/// The rows of this family.
+pub const ROWS: &[Command] = &[];

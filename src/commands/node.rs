@@ -1,0 +1,183 @@
+//! The server as its commands see it: engine, configuration, statistics, and what connections
+//! share.
+
+use super::command_stats::CommandStats;
+use super::monitor::Monitors;
+use super::pause::Pause;
+use super::pubsub::Registry;
+use super::slowlog::SlowLog;
+use crate::config::Config;
+use crate::engine::{CmdError, Count, Effects, Engine, Tally};
+use crate::limits::ERROR_CODES_MAX;
+use crate::net::Hub;
+use crate::util::rng::SplitMix64;
+use crossbeam_utils::CachePadded;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// All connections with the server as their service.
+pub type NodeHub = Hub<Node>;
+
+/// The server.
+pub struct Node {
+    /// Keyspace and clock.
+    pub engine: Engine,
+    /// Live configuration.
+    pub config: Config,
+    /// What is known of this process since its start.
+    pub identity: Identity,
+    /// Statistics, one place a worker.
+    pub workers: Box<[CachePadded<WorkerStats>]>,
+    /// Errors answered, by code.
+    pub errors: Mutex<std::collections::BTreeMap<String, u64>>,
+    /// Who listens to what.
+    pub pubsub: Registry,
+    /// Commands that took long.
+    pub slowlog: SlowLog,
+    /// Connections that see every command.
+    pub monitors: Monitors,
+    /// CLIENT PAUSE.
+    pub pause: Pause,
+    /// Active expiry runs (DEBUG SET-ACTIVE-EXPIRE).
+    pub active_expire: AtomicBool,
+    /// What SHUTDOWN asks of the process.
+    pub shutdown: Shutdown,
+    /// Numbers that INFO derives rates and peaks from.
+    pub gauges: Gauges,
+}
+
+/// What is known of this process since its start.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// 40 hexadecimal digits, new at every start.
+    pub run_id: String,
+    /// When it started, ms since 1970.
+    pub started_ms: u64,
+    /// Path of the program.
+    pub executable: String,
+    /// Path of the configuration file; empty without one.
+    pub config_file: String,
+    /// The port that clients reach it on; 0: none.
+    pub port: u16,
+}
+
+/// One worker's numbers: it writes, INFO sums.
+#[derive(Default)]
+pub struct WorkerStats {
+    /// Keyspace counts.
+    pub tally: Tally,
+    /// Commands executed.
+    pub commands: Count,
+    /// Bytes of requests received.
+    pub input_bytes: Count,
+    /// Bytes of replies appended.
+    pub output_bytes: Count,
+    /// Error replies.
+    pub error_replies: Count,
+    /// Calls and times of each command.
+    pub by_command: CommandStats,
+}
+
+/// What one worker owns.
+pub struct Local {
+    /// Which worker it is.
+    pub worker: usize,
+    /// Seeds for requests.
+    pub rng: SplitMix64,
+    /// Reused between requests.
+    pub effects: Effects,
+    /// Where the next slice of active expiry starts.
+    pub expire_at: u16,
+}
+
+/// A request to end the process.
+#[derive(Default)]
+pub struct Shutdown {
+    /// Set once by whoever asks for it.
+    pub requested: AtomicBool,
+}
+
+/// Numbers that a tick keeps.
+#[derive(Default)]
+pub struct Gauges {
+    /// Highest memory seen, bytes.
+    pub memory_peak: AtomicU64,
+    /// Commands per second over the last ticks.
+    pub ops_per_s: AtomicU64,
+    /// Bytes received per second over the last ticks.
+    pub input_per_s: AtomicU64,
+    /// Bytes sent per second over the last ticks.
+    pub output_per_s: AtomicU64,
+}
+
+impl Local {
+    /// The state of worker `worker`.
+    pub fn new(worker: usize) -> Local {
+        let rng = SplitMix64::new(random_seed());
+        Local { worker, rng, effects: Effects::default(), expire_at: 0 }
+    }
+}
+
+impl Gauges {
+    /// Brings the numbers up to date; called ten times a second.
+    pub fn tick(&self, node: &Node, _now_ms: u64) {
+        self.memory_peak.fetch_max(node.engine.store.memory_bytes(), Ordering::Relaxed);
+    }
+}
+
+impl Node {
+    /// A server with an empty keyspace and `workers` workers.
+    pub fn new(config: Config, identity: Identity, workers: usize) -> Node {
+        let seed = random_seed();
+        Node {
+            engine: Engine::new(seed),
+            config,
+            identity,
+            workers: (0..workers).map(|_| CachePadded::new(WorkerStats::default())).collect(),
+            errors: Mutex::default(),
+            pubsub: Registry::default(),
+            slowlog: SlowLog::default(),
+            monitors: Monitors::default(),
+            pause: Pause::default(),
+            active_expire: AtomicBool::new(true),
+            shutdown: Shutdown::default(),
+            gauges: Gauges::default(),
+        }
+    }
+
+    /// True when a command that needs memory must be refused.
+    pub fn is_out_of_memory(&self) -> bool {
+        let limit = self.config.hot.maxmemory();
+        limit != 0 && self.engine.store.memory_bytes() > limit
+    }
+
+    /// Counts an error reply by its code.
+    pub fn note_error(&self, worker: usize, error: &CmdError) {
+        let text = error.to_string();
+        let code = text.split(' ').next().unwrap_or("ERR");
+        self.workers[worker].error_replies.add(1);
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = errors.get_mut(code) {
+            *count += 1;
+        } else if errors.len() < ERROR_CODES_MAX {
+            // Codes are the server's own words, but those of scripts may be anything one day.
+            errors.insert(code.to_string(), 1);
+        }
+    }
+
+    /// The sum of one count over all workers.
+    pub fn total(&self, count: impl Fn(&WorkerStats) -> &Count) -> u64 {
+        self.workers.iter().map(|stats| count(stats).get()).sum()
+    }
+}
+
+/// Entropy of the operating system.
+pub fn random_seed() -> u64 {
+    getrandom::u64().unwrap_or_else(|_| {
+        // No entropy device at this moment: time and an address still differ from run to run.
+        let here = &raw const ALLOCATION_MARK as u64;
+        crate::sys::clock::monotonic_ns() ^ here.rotate_left(32)
+    })
+}
+
+static ALLOCATION_MARK: u8 = 0;

@@ -1,0 +1,256 @@
+//! Transactions: MULTI EXEC DISCARD WATCH UNWATCH.
+//!
+//! Commands are queued with their arguments. EXEC locks the shards of all keys of all queued
+//! commands at once, in ascending order, and announces to readers that several publications
+//! follow; so a transaction is seen whole or not at all. A watched key carries a mark that
+//! whoever changes it sets under its shard's lock; EXEC reads the mark with its locks held.
+
+use super::dispatch::{answer_error, begin, publish_effects, shards_of};
+use super::node::Node;
+use super::session::{Cx, Multi, Session, Watching};
+use super::table::{Command, Keys, Outcome, Run, TABLE, acl, flags, flags::*, row};
+use crate::engine::{CmdError, Moment, Read, ReadParts, Txn, TxnParts, Walk};
+use crate::limits::MULTI_BYTES_MAX;
+use crate::net::{Flow, Io};
+use crate::resp::{Args, Reply};
+use crate::store::{Held, ShardSet};
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The rows of this family.
+pub const ROWS: &[Command] = &[
+    row("multi", 1, Keys::NONE, CONTROL, acl::TRANSACTION, Run::Session(multi))
+        .doc("1.2.0", "Starts a transaction."),
+    row("exec", 1, Keys::NONE, CONTROL | SKIP_SLOWLOG, acl::TRANSACTION, Run::Session(exec))
+        .doc("1.2.0", "Executes all commands in a transaction."),
+    row("discard", 1, Keys::NONE, CONTROL | FAST, acl::TRANSACTION, Run::Session(discard))
+        .doc("2.0.0", "Discards a transaction."),
+    row("watch", -2, Keys::ALL, CONTROL | FAST, acl::TRANSACTION, Run::Session(watch))
+        .doc("2.2.0", "Monitors changes to keys to determine the execution of a transaction."),
+    row("unwatch", 1, Keys::NONE, UNWATCH, acl::TRANSACTION, Run::Session(unwatch_command))
+        .doc("2.2.0", "Forgets about watched keys of a transaction."),
+];
+
+const CONTROL: u32 = NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY;
+const UNWATCH: u32 = NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY;
+
+/// Queues a command of an open transaction.
+pub(super) fn queue(io: &mut Io<'_, Node>, row: usize, args: Args<'_>) -> Flow {
+    let Some(multi) = &mut io.session.multi else { return Flow::Next };
+    let owned = args.to_owned();
+    if multi.bytes + owned.heap_bytes() > MULTI_BYTES_MAX {
+        multi.failed = true;
+        let error = CmdError::text("ERR transaction is too large: its commands were not queued");
+        answer_error(&io.hub.service, io, &error);
+        return Flow::Next;
+    }
+    multi.bytes += owned.heap_bytes();
+    multi.queued.push((row as u16, owned));
+    io.card.queued.store(multi.queued.len() as i32, Relaxed);
+    Reply::new(io.out, io.session.protocol).simple("QUEUED");
+    Flow::Next
+}
+
+/// MULTI
+fn multi(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if cx.session.multi.is_some() {
+        return Err(CmdError::text("ERR MULTI calls can not be nested"));
+    }
+    cx.session.multi = Some(Box::new(Multi::default()));
+    cx.card.queued.store(0, Relaxed);
+    reply.ok();
+    Ok(())
+}
+
+/// DISCARD
+fn discard(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if cx.session.multi.is_none() {
+        return Err(CmdError::text("ERR DISCARD without MULTI"));
+    }
+    abandon(cx.node(), cx.session);
+    cx.card.queued.store(-1, Relaxed);
+    cx.card.watched.store(0, Relaxed);
+    reply.ok();
+    Ok(())
+}
+
+/// WATCH key [key ...]
+fn watch(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if cx.session.multi.is_some() {
+        return Err(CmdError::text("ERR WATCH inside MULTI is not allowed"));
+    }
+    let (node, db, now_ms) = (cx.node(), cx.session.db, cx.now_ms);
+    let watching = cx.session.watching.get_or_insert_default();
+    for bytes in args.iter_from(1) {
+        if watching.keys.iter().any(|(on, key, _)| *on == db && **key == *bytes) {
+            continue;
+        }
+        let key = node.engine.store.key(bytes);
+        let mut held = node.engine.store.lock_one(key.shard());
+        held.watch(db, &key, &watching.mark);
+        let expired = held.find(db, &key).is_some_and(|entry| entry.is_expired(now_ms));
+        drop(held);
+        watching.keys.push((db, bytes.into(), expired));
+    }
+    cx.card.watched.store(watching.keys.len() as u32, Relaxed);
+    reply.ok();
+    Ok(())
+}
+
+/// UNWATCH
+fn unwatch_command(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if let Some(watching) = cx.session.watching.take() {
+        unwatch(cx.node(), &watching);
+    }
+    cx.card.watched.store(0, Relaxed);
+    reply.ok();
+    Ok(())
+}
+
+/// Ends a transaction without running it, and forgets the watched keys.
+pub(super) fn abandon(node: &Node, session: &mut Session) {
+    session.multi = None;
+    if let Some(watching) = session.watching.take() {
+        unwatch(node, &watching);
+    }
+}
+
+/// Takes the mark off all keys it was set on.
+pub(super) fn unwatch(node: &Node, watching: &Watching) {
+    for (db, bytes, _) in &watching.keys {
+        let key = node.engine.store.key(bytes);
+        node.engine.store.lock_one(key.shard()).unwatch(*db, &key, &watching.mark);
+    }
+}
+
+/// EXEC
+fn exec(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let Some(multi) = cx.session.multi.take() else {
+        return Err(CmdError::text("ERR EXEC without MULTI"));
+    };
+    let watching = cx.session.watching.take();
+    cx.card.queued.store(-1, Relaxed);
+    cx.card.watched.store(0, Relaxed);
+    let result = if multi.failed {
+        Err(CmdError::text("EXECABORT Transaction discarded because of previous errors."))
+    } else {
+        run_all(cx, &multi, watching.as_deref(), reply);
+        Ok(())
+    };
+    if let Some(watching) = watching {
+        unwatch(cx.node(), &watching);
+    }
+    result
+}
+
+/// Runs the queued commands under the locks of all their keys.
+fn run_all(cx: &mut Cx<'_>, multi: &Multi, watching: Option<&Watching>, reply: &mut Reply<'_>) {
+    let node = cx.node();
+    let mut held = node.engine.store.lock(&shards_of_all(node, multi, watching));
+    let moment = begin(node, cx.local, &mut held, cx.now_ms);
+    if watching.is_some_and(|watching| is_broken(node, &held, watching, moment.now_ms)) {
+        drop(held);
+        reply.nil_array();
+        return;
+    }
+    held.begin_exclusive();
+    reply.array(multi.queued.len());
+    for (row, args) in &multi.queued {
+        let row = *row as usize;
+        let outcome = run_one(cx, &mut held, moment, row, args.as_args(), reply);
+        let calls = node.workers[cx.local.worker].by_command.of(row);
+        calls.calls.add(1);
+        if let Err(error) = outcome {
+            calls.failed.add(1);
+            node.note_error(cx.local.worker, &error);
+            reply.error(&error.to_string());
+        }
+    }
+    drop(held);
+    publish_effects(node, cx.hub, cx.local);
+}
+
+/// The shards of all keys that the transaction touches or watches.
+fn shards_of_all(node: &Node, multi: &Multi, watching: Option<&Watching>) -> ShardSet {
+    let mut shards = ShardSet::new();
+    for (row, args) in &multi.queued {
+        let command = &TABLE[*row as usize];
+        if command.is(flags::ALL_SHARDS) || matches!(command.run, Run::Walk(_)) {
+            return ShardSet::all();
+        }
+        shards_of(node, command, args.as_args(), &mut shards);
+    }
+    for (_, bytes, _) in watching.iter().flat_map(|watching| &watching.keys) {
+        shards.insert(node.engine.store.key(bytes).shard());
+    }
+    shards
+}
+
+/// True when a watched key was changed, or has passed its deadline since WATCH.
+fn is_broken(node: &Node, held: &Held<'_>, watching: &Watching, now_ms: u64) -> bool {
+    watching.mark.is_marked()
+        || watching.keys.iter().any(|(db, bytes, was_expired)| {
+            let key = node.engine.store.key(bytes);
+            !was_expired && held.find(*db, &key).is_some_and(|entry| entry.is_expired(now_ms))
+        })
+}
+
+fn run_one(
+    cx: &mut Cx<'_>,
+    held: &mut Held<'_>,
+    moment: Moment,
+    row: usize,
+    args: Args<'_>,
+    reply: &mut Reply<'_>,
+) -> Outcome {
+    let node = cx.node();
+    let command = &TABLE[row];
+    let (db, worker) = (cx.session.db, cx.local.worker);
+    let tally = &node.workers[worker].tally;
+    if node.monitors.any() && !command.is(flags::SKIP_MONITOR) {
+        node.monitors.feed(cx.hub, cx.card, db, node.engine.clock.now_us(), args);
+    }
+    match command.run {
+        Run::Read(run) => {
+            let pin = crate::sync::reclaim::pin();
+            let read = Read::new(ReadParts {
+                store: &node.engine.store,
+                pin: &pin,
+                held: Some(held),
+                tally,
+                config: &node.config,
+                db,
+                now_ms: moment.now_ms,
+                hashed: None,
+            });
+            run(&read, args, reply)
+        }
+        Run::Locked(run) => {
+            let seed = cx.local.rng.next_u64();
+            let mut txn = Txn::new(TxnParts {
+                held,
+                effects: &mut cx.local.effects,
+                tally,
+                config: &node.config,
+                db,
+                moment: Moment { seed, ..moment },
+                hashed: None,
+                bulk: None,
+            });
+            run(&mut txn, args, reply)
+        }
+        Run::Walk(run) => {
+            let seed = cx.local.rng.next_u64();
+            let store = &node.engine.store;
+            let walk = Walk::new(store, Some(held), &node.config, db, moment.now_ms, seed);
+            run(&walk, args, reply)
+        }
+        Run::Session(run) => {
+            let outer = (cx.command, cx.in_exec);
+            (cx.command, cx.in_exec) = (command, true);
+            let outcome = run(cx, args, reply);
+            (cx.command, cx.in_exec) = outer;
+            reply.set_protocol(cx.session.protocol);
+            outcome
+        }
+    }
+}
