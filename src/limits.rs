@@ -96,6 +96,20 @@ pub const LIST_NODE_BYTES: usize = 8 * 1024;
 pub const LIST_NODE_ELEMENTS: usize = 512;
 /// A list element of at least this many bytes lies in an allocation of its own.
 pub const LIST_ALONE_MIN: usize = 2 * 1024;
+/// Pairs of a hash, members of a sorted set, that are kept packed in one allocation; a
+/// collection that has ever held more is kept as a table. Fixed: the form decides the order
+/// that a removal leaves behind.
+pub const PACKED_LEN: usize = 128;
+/// Bytes of the longest field, value or member of a packed collection.
+pub const PACKED_ELEMENT_BYTES: usize = 64;
+/// Items in one chunk of a large collection; a chunk is never moved once it is full.
+pub const COLLECTION_CHUNK: usize = 1024;
+/// Entries in one segment of a collection's index; one more splits it.
+pub const INDEX_SEGMENT_LEN: usize = 896;
+/// Keys in a leaf of a sorted set's tree; one more splits it.
+pub const RANKED_LEAF: usize = 64;
+/// Children of an inner node of a sorted set's tree; one more splits it.
+pub const RANKED_INNER: usize = 32;
 
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
@@ -107,3 +121,6 @@ const _: () = assert!(CONNECTIONS_MAX.is_power_of_two());
 const _: () = assert!(LIST_NODE_BYTES <= u16::MAX as usize);
 const _: () = assert!(LIST_NODE_BYTES.is_power_of_two());
 const _: () = assert!(LIST_ALONE_MIN <= LIST_NODE_BYTES / 4);
+const _: () = assert!(PACKED_LEN <= u8::MAX as usize);
+const _: () = assert!(PACKED_ELEMENT_BYTES <= u8::MAX as usize);
+const _: () = assert!(INDEX_SEGMENT_LEN * 8 / 7 == 1024);

@@ -4,9 +4,12 @@
 //! holds, and the extremes ("longest element ever", "most elements ever", "ever held a
 //! non-integer") from which the encoding that Redis would show is derived.
 
+mod dense;
 pub mod extremes;
 pub mod hash;
 pub mod list;
+mod packed;
+mod ranked;
 pub mod set;
 pub mod zset;
 
@@ -15,6 +18,9 @@ pub use hash::Hash;
 pub use list::{List, Search, Side};
 pub use set::{Member, Set};
 pub use zset::ZSet;
+
+#[cfg(test)]
+pub(crate) mod testing;
 
 /// One collection.
 #[derive(Clone, Debug)]

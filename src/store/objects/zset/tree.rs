@@ -1,0 +1,215 @@
+//! The large form of a sorted set.
+//!
+//! ```text
+//!  members: dense records by member        order: counted B+ tree of keys
+//!    0 [ score | member ]  ◀───────────────  [ score | 24 bits of member | position ]
+//!    1 [ score | member ]        ◀─────────  [ ...                                  ]
+//! ```
+//!
+//! A member is stored once. The tree's keys refer to it by position and carry, beside the
+//! score, the first three bytes of the member, so that most ties are broken without a look at
+//! it. A removal moves the last record into the gap; its key is then pointed to the new place.
+//!
+//! Invariants: each record has exactly one key, with its score, prefix and position; keys are
+//! sorted by score, then by member.
+
+use super::compare_scores;
+use crate::store::objects::dense::{Dense, Keyed};
+use crate::store::objects::ranked::{self, Ranked};
+use std::cmp::Ordering;
+use std::ops::Range;
+
+/// Members by name and by rank.
+#[derive(Clone, Debug, Default)]
+pub struct Tree {
+    members: Dense<Record>,
+    order: Ranked<Key>,
+    member_bytes: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Record {
+    score: f64,
+    member: Box<[u8]>,
+}
+
+impl Keyed for Record {
+    #[inline]
+    fn key(&self) -> &[u8] {
+        &self.member
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    score: f64,
+    /// 24 bits of prefix, 40 bits of position.
+    tie: u64,
+}
+
+impl Key {
+    const POSITION_BITS: u32 = 40;
+
+    fn new(score: f64, member: &[u8], position: usize) -> Key {
+        Key { score, tie: prefix(member) << Key::POSITION_BITS | position as u64 }
+    }
+
+    #[inline]
+    fn prefix(&self) -> u64 {
+        self.tie >> Key::POSITION_BITS
+    }
+
+    #[inline]
+    fn position(&self) -> usize {
+        (self.tie & ((1 << Key::POSITION_BITS) - 1)) as usize
+    }
+}
+
+/// The first three bytes as a number; where two differ, they order as the members do.
+#[inline]
+fn prefix(member: &[u8]) -> u64 {
+    let byte = |index: usize| u64::from(member.get(index).copied().unwrap_or(0));
+    byte(0) << 16 | byte(1) << 8 | byte(2)
+}
+
+impl Tree {
+    /// Members held.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The score of `member`.
+    pub fn score(&self, member: &[u8]) -> Option<f64> {
+        self.members.get(self.members.find(member)?).map(|record| record.score)
+    }
+
+    /// The rank of `member`.
+    pub fn rank(&self, member: &[u8]) -> Option<usize> {
+        Some(self.rank_for(self.score(member)?, member))
+    }
+
+    /// Inserts `member`, which is not in.
+    pub fn insert(&mut self, member: &[u8], score: f64) {
+        let rank = self.rank_for(score, member);
+        self.member_bytes += member.len();
+        let position = self.members.push(Record { score, member: member.into() });
+        self.order.insert(rank, Key::new(score, member, position));
+    }
+
+    /// Gives `member`, which is in with score `old`, the score `new`.
+    pub fn change_score(&mut self, member: &[u8], old: f64, new: f64) {
+        let Some(position) = self.members.find(member) else { return };
+        self.order.remove(self.rank_for(old, member));
+        if let Some(record) = self.members.get_mut(position) {
+            record.score = new;
+        }
+        let key = Key::new(new, member, position);
+        self.order.insert(self.rank_for(new, member), key);
+    }
+
+    /// Removes `member`; the score it had.
+    pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
+        let position = self.members.find(member)?;
+        let score = self.members.get(position)?.score;
+        self.remove_at(self.rank_for(score, member), position);
+        Some(score)
+    }
+
+    /// Removes the member at `rank`.
+    pub fn remove_rank(&mut self, rank: usize) -> Option<(Box<[u8]>, f64)> {
+        let position = self.order.get(rank)?.position();
+        self.remove_at(rank, position).map(|record| (record.member, record.score))
+    }
+
+    /// How many leading members have a score for which `pred` holds.
+    pub fn partition_by_score(&self, pred: impl Fn(f64) -> bool) -> usize {
+        self.order.partition_point(|key| pred(key.score))
+    }
+
+    /// How many leading members `pred` holds for.
+    pub fn partition_by_member(&self, pred: impl Fn(&[u8]) -> bool) -> usize {
+        self.order.partition_point(|key| pred(self.member_at(key.position())))
+    }
+
+    /// The members at `ranks`.
+    pub fn iter(&self, ranks: Range<usize>, reverse: bool) -> TreeIter<'_> {
+        TreeIter { tree: self, keys: self.order.iter(ranks, reverse) }
+    }
+
+    /// Heap bytes held.
+    pub fn heap_bytes(&self) -> usize {
+        self.members.heap_bytes() + self.order.heap_bytes() + self.member_bytes
+    }
+
+    /// The rank that `member` has, or would have, with `score`.
+    fn rank_for(&self, score: f64, member: &[u8]) -> usize {
+        let prefix = prefix(member);
+        self.order.partition_point(|key| {
+            let order = compare_scores(key.score, score).then(key.prefix().cmp(&prefix));
+            order.then_with(|| self.member_at(key.position()).cmp(member)) == Ordering::Less
+        })
+    }
+
+    fn member_at(&self, position: usize) -> &[u8] {
+        self.members.get(position).map_or(&[], |record| &record.member)
+    }
+
+    fn remove_at(&mut self, rank: usize, position: usize) -> Option<Record> {
+        self.order.remove(rank)?;
+        let last = self.members.len() - 1;
+        if position != last
+            && let Some(moved) = self.members.get(last)
+        {
+            let rank = self.rank_for(moved.score, &moved.member);
+            self.order.replace(rank, Key::new(moved.score, &moved.member, position));
+        }
+        let record = self.members.swap_remove(position)?;
+        self.member_bytes -= record.member.len();
+        Some(record)
+    }
+}
+
+/// Walks members by rank.
+#[derive(Clone, Debug)]
+pub struct TreeIter<'a> {
+    tree: &'a Tree,
+    keys: ranked::Iter<'a, Key>,
+}
+
+impl<'a> Iterator for TreeIter<'a> {
+    type Item = (&'a [u8], f64);
+
+    #[inline]
+    fn next(&mut self) -> Option<(&'a [u8], f64)> {
+        let key = self.keys.next()?;
+        Some((self.tree.member_at(key.position()), key.score))
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.keys.size_hint()
+    }
+}
+
+#[cfg(test)]
+impl Tree {
+    /// Checks that records and keys belong together and are sorted.
+    pub fn check(&self) {
+        assert_eq!(self.members.len(), self.order.len());
+        let mut seen = vec![false; self.members.len()];
+        let mut previous: Option<Key> = None;
+        for key in self.order.iter(0..usize::MAX, false) {
+            let record = self.members.get(key.position()).expect("a key without a record");
+            assert!(!std::mem::replace(&mut seen[key.position()], true));
+            assert_eq!(record.score.to_bits(), key.score.to_bits());
+            assert_eq!(key.prefix(), prefix(&record.member));
+            if let Some(previous) = previous {
+                let order = compare_scores(previous.score, key.score);
+                let other = self.member_at(previous.position());
+                assert!(order.then_with(|| other.cmp(&record.member)).is_lt());
+            }
+            previous = Some(key);
+        }
+        let member_bytes: usize = self.members.iter().map(|record| record.member.len()).sum();
+        assert_eq!(self.member_bytes, member_bytes);
+    }
+}
