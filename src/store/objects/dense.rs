@@ -8,6 +8,7 @@ mod chunked;
 mod index;
 
 use chunked::Chunked;
+pub use chunked::Iter;
 use index::Index;
 
 /// An item that carries the key it is found by. The key of an item does not change.
@@ -74,7 +75,7 @@ impl<T: Keyed> Dense<T> {
     }
 
     /// All items in the dense order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> Iter<'_, T> {
         self.items.iter()
     }
 

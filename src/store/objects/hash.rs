@@ -12,7 +12,7 @@
 mod packed;
 mod pair;
 
-use super::dense::Dense;
+use super::dense::{self, Dense};
 use super::extremes::Extremes;
 use crate::limits::{PACKED_ELEMENT_BYTES, PACKED_LEN};
 use packed::{PackedIter, PackedPairs};
@@ -129,7 +129,7 @@ impl Hash {
     pub fn iter(&self) -> Iter<'_> {
         let source = match &self.form {
             Form::Packed(packed) => Source::Packed(packed.iter()),
-            Form::Table(table) => Source::Table { pairs: &table.pairs, next: 0 },
+            Form::Table(table) => Source::Table(table.pairs.iter()),
         };
         Iter { source, left: self.len() }
     }
@@ -211,7 +211,7 @@ pub struct Iter<'a> {
 #[derive(Clone, Debug)]
 enum Source<'a> {
     Packed(PackedIter<'a>),
-    Table { pairs: &'a Dense<Pair>, next: usize },
+    Table(dense::Iter<'a, Pair>),
 }
 
 impl<'a> Iterator for Iter<'a> {
@@ -222,11 +222,7 @@ impl<'a> Iterator for Iter<'a> {
         self.left = self.left.saturating_sub(1);
         match &mut self.source {
             Source::Packed(iter) => iter.next().map(|pair| (pair.field, pair.value)),
-            Source::Table { pairs, next } => {
-                let pair = pairs.get(*next)?;
-                *next += 1;
-                Some((pair.field(), pair.value()))
-            }
+            Source::Table(iter) => iter.next().map(|pair| (pair.field(), pair.value())),
         }
     }
 

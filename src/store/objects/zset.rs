@@ -565,7 +565,7 @@ mod tests {
             for (member, score) in gone.into_iter().flatten() {
                 assert_eq!(model.remove(&member), Some(score));
             }
-            if zset.len() % 16 == 0 {
+            if zset.len().is_multiple_of(16) {
                 check(&zset, &model);
             }
         }

@@ -7,6 +7,9 @@
 
 use crate::limits::COLLECTION_CHUNK;
 
+/// Walks the items in order.
+pub type Iter<'a, T> = std::iter::Flatten<std::slice::Iter<'a, Vec<T>>>;
+
 /// Items at positions `0..len`.
 #[derive(Clone, Debug)]
 pub struct Chunked<T> {
@@ -84,7 +87,7 @@ impl<T> Chunked<T> {
     }
 
     /// All items in order.
-    pub fn iter(&self) -> impl Iterator<Item = &T> {
+    pub fn iter(&self) -> Iter<'_, T> {
         self.chunks.iter().flatten()
     }
 
