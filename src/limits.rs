@@ -116,7 +116,7 @@ const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);
 const _: () = assert!(ENTRY_SHARED_MIN <= BULK_DIRECT_MIN);
 const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
-const _: () = assert!(CONNECTIONS_MAX % CONNECTION_CHUNK == 0);
+const _: () = assert!(CONNECTIONS_MAX.is_multiple_of(CONNECTION_CHUNK));
 const _: () = assert!(CONNECTIONS_MAX.is_power_of_two());
 const _: () = assert!(LIST_NODE_BYTES <= u16::MAX as usize);
 const _: () = assert!(LIST_NODE_BYTES.is_power_of_two());

@@ -1,0 +1,13 @@
+//! What the comparison tests share: servers to talk to, a client that hides nothing, replies as
+//! values, command lines as people type them.
+//!
+//! The client is our own because the tests must see what a library would smooth over: which kind
+//! of null was sent, the bytes of a double, a reply too many.
+
+// Each test program uses its own part of this module.
+#![allow(dead_code)]
+
+pub mod quote;
+pub mod server;
+pub mod value;
+pub mod wire;

@@ -1,0 +1,122 @@
+//! Servers for the time of a test: started on a free port with a directory of their own, stopped
+//! when dropped.
+
+use super::value::Value;
+use super::wire::Client;
+use std::ffi::OsStr;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a server may take until it answers.
+const START_WAIT_MAX: Duration = Duration::from_secs(20);
+/// Another process can take the port between our look and the server's bind.
+const START_TRIES: usize = 4;
+
+/// A running server.
+pub struct Server {
+    /// Where it listens.
+    pub address: SocketAddr,
+    child: Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Server {
+    /// Starts the dse-server at `program`, with further flags.
+    pub fn dse(program: &Path, flags: &[String]) -> Result<Server, String> {
+        let fixed = ["--bind", "127.0.0.1", "--threads", "2", "--loglevel", "warning"];
+        start(program.as_os_str(), &fixed, flags)
+    }
+
+    /// Starts redis-server from the path, with further flags. See [`redis_is_there`].
+    pub fn redis(flags: &[String]) -> Result<Server, String> {
+        let fixed = ["--bind", "127.0.0.1", "--save", "", "--loglevel", "warning"];
+        start(OsStr::new("redis-server"), &fixed, flags)
+    }
+
+    pub fn client(&self) -> Client {
+        Client::connect(self.address).expect("a running server accepts connections")
+    }
+
+    pub fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// True while the process has not ended.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself (SHUTDOWN); then there is nothing to stop.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// True if a redis-server of the version that replies are compared with is installed.
+pub fn redis_is_there() -> bool {
+    let output = Command::new("redis-server").arg("--version").output();
+    output.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("v=7.0."))
+}
+
+fn start(program: &OsStr, fixed: &[&str], flags: &[String]) -> Result<Server, String> {
+    let mut last = String::new();
+    for _ in 0..START_TRIES {
+        match try_start(program, fixed, flags) {
+            Ok(server) => return Ok(server),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn try_start(program: &OsStr, fixed: &[&str], flags: &[String]) -> Result<Server, String> {
+    let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let log_path = directory.path().join("log");
+    let log = std::fs::File::create(&log_path).map_err(|error| error.to_string())?;
+    let errors = log.try_clone().map_err(|error| error.to_string())?;
+    let address = free_address();
+    let child = Command::new(program)
+        .args(["--port", &address.port().to_string()])
+        .args(fixed)
+        .arg("--dir")
+        .arg(directory.path())
+        .args(flags)
+        .current_dir(directory.path())
+        .stdin(Stdio::null())
+        .stdout(log)
+        .stderr(errors)
+        .spawn()
+        .map_err(|error| format!("{}: {error}", program.display()))?;
+    let mut server = Server { address, child, _directory: directory };
+    let said = |why: &str| {
+        let log = std::fs::read_to_string(&log_path).unwrap_or_default();
+        format!("{} {why}; it said: {log}", program.display())
+    };
+    let began = Instant::now();
+    while !answers(address) {
+        if !server.is_running() {
+            return Err(said("ended at once"));
+        }
+        if began.elapsed() > START_WAIT_MAX {
+            return Err(said("does not answer"));
+        }
+        std::thread::sleep(Duration::from_millis(3));
+    }
+    Ok(server)
+}
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    listener.local_addr().expect("a bound socket has an address")
+}
+
+/// Any reply counts: with a password set it is an error.
+fn answers(address: SocketAddr) -> bool {
+    let reply = Client::connect(address).ok().and_then(|mut client| client.call(&["PING"]).ok());
+    matches!(reply, Some(Value::Simple(_) | Value::Error(_)))
+}
