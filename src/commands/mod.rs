@@ -9,6 +9,7 @@ mod dispatch;
 mod events;
 mod expiry;
 mod hashes;
+mod help;
 mod keyspace;
 mod lists;
 mod monitor;
