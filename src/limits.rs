@@ -76,6 +76,15 @@ pub const EXPIRE_SLICE_KEYS: usize = 400;
 /// Time for active expiry in one tick of a worker, before connections have their turn again.
 pub const EXPIRE_TICK_NS: u64 = 1_000_000;
 
+/// Addresses that `bind` may name; more are refused.
+pub const BIND_ADDRESSES_MAX: usize = 16;
+/// Bytes of one configuration file; a larger one is refused.
+pub const CONFIG_FILE_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Files that may include each other in a chain; a longer chain is refused.
+pub const CONFIG_INCLUDE_DEPTH_MAX: usize = 8;
+/// Files of one configuration, however they include each other; more are refused.
+pub const CONFIG_FILES_MAX: usize = 256;
+
 /// Entries retired together in one deferred destruction.
 pub const RETIRE_BATCH: usize = 64;
 /// Bytes of retired entries at which a batch is handed over early.

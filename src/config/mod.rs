@@ -1,40 +1,41 @@
-//! Configuration.
+//! Configuration: one table of directives, and everything derived from it.
+//!
+//! ```text
+//! flags, environment, file --> load --> Config --> get_matching, set_many, rewrite, reload
+//!            (each row of the TABLE says how)  \--> Hot: plain atomics for the data path
+//! ```
+//!
+//! Invariants: a value that a `Config` holds satisfies the kind of its row; a change of several
+//! values is applied whole or not at all; `Hot` follows the values before a change returns.
+//!
+//! Deliberately absent: sockets, threads and logging. What a change means for them is told by
+//! hooks that the server registers (`Config::on_change`).
 
+pub mod bind;
+pub mod directive;
+pub mod directives;
+pub mod docs;
+pub mod file;
+mod hot;
+mod live;
+pub mod load;
 pub mod notify;
+pub mod output_limit;
+mod password;
+pub mod reason;
+pub mod rewrite;
+mod setting;
+pub mod sizes;
+pub mod threads;
+pub mod value;
+mod values;
 
-/// Live configuration.
-#[derive(Default)]
-pub struct Config {
-    /// Values of the data path.
-    pub hot: Hot,
-}
-
-/// Values that the data path reads without a lock.
-#[derive(Default)]
-pub struct Hot {}
-
-macro_rules! hot {
-    ($($name:ident: $kind:ty = $value:expr),* $(,)?) => {
-        impl Hot {
-            $(
-                /// See the directive of this name.
-                pub fn $name(&self) -> $kind {
-                    $value
-                }
-            )*
-        }
-    };
-}
-hot! {
-    proto_max_bulk_len: u64 = 512 << 20,
-    maxclients: u64 = 10000,
-    timeout_s: u64 = 0,
-    tcp_keepalive_s: u64 = 300,
-    notify_flags: u32 = 0,
-    slowlog_log_slower_than_us: i64 = 10000,
-    slowlog_max_len: u64 = 128,
-    maxmemory: u64 = 0,
-    latency_tracking: bool = true,
-    requirepass_is_set: bool = false,
-    protected_mode: bool = true,
-}
+pub use directive::{Directive, Flags, Group};
+pub use directives::TABLE;
+pub use hot::{EvictionPolicy, Hot};
+pub use live::{ApplyError, Caller, Change, Changed, Config, ConfigError, Reloaded};
+pub use output_limit::{ClientClass, OutputLimit, OutputLimits};
+pub use reason::Reason;
+pub use setting::{BadSetting, Origin, Setting};
+pub use value::{Kind, SaveRule, Value};
+pub use values::Values;

@@ -1,0 +1,455 @@
+//! The live configuration: read by everybody, changed by CONFIG SET and by a reload.
+//!
+//! ```text
+//! set_many --> check all names --> check all values --> publish --> hooks --> generation + 1
+//!                                                          ^          | one refuses
+//!                                                          +-- old ---+
+//! ```
+//!
+//! Invariants: one change at a time (`change` is held from the first check to the last hook); a
+//! change that fails leaves every value, and what the hooks made of them, as before.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use super::directive::{Directive, Flags, find};
+use super::directives::TABLE;
+use super::hot::Hot;
+use super::load::{FileSource, LoadError, Loaded, Notice, Sources, words};
+use super::password::Password;
+use super::reason::Reason;
+use super::rewrite;
+use super::setting::{Origin, accept};
+use super::value::{Kind, Value};
+use super::values::Values;
+use crate::util::glob;
+
+/// Who asks for a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Caller {
+    /// A client on this machine: the unix socket or a loopback address.
+    Local,
+    /// A client from elsewhere.
+    Remote,
+}
+
+/// One directive that changed. Values that must not be logged are masked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The directive.
+    pub name: &'static str,
+    /// What it was, as CONFIG GET gives it.
+    pub old: String,
+    /// What it is now.
+    pub new: String,
+}
+
+/// The directives that changed, by name.
+pub type Changed = Vec<Change>;
+
+/// What a reload did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// What holds from now on.
+    pub changed: Changed,
+    /// What only a restart can change; the old values hold.
+    pub ignored: Changed,
+    /// What the file says that deserves a warning.
+    pub notices: Vec<Notice>,
+}
+
+/// Why a value that fits its directive could not be put into effect, from a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApplyError {
+    /// None of the addresses could be listened on.
+    Bind,
+    /// The port could not be listened on.
+    Port,
+    /// The limit of open files does not allow so many clients.
+    Clients {
+        /// How many it allows.
+        possible: u64,
+    },
+    /// The system refused.
+    System(io::ErrorKind),
+}
+
+/// Why CONFIG SET, CONFIG REWRITE or a reload was refused; the text is what Redis answers, without
+/// the leading `ERR`.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// No directive has the name.
+    Unknown {
+        /// The name as it was given.
+        name: String,
+    },
+    /// A directive was refused.
+    Set {
+        /// The directive.
+        name: String,
+        /// Why.
+        why: Refusal,
+    },
+    /// There is no file to rewrite or to read again.
+    NoFile,
+    /// The file could not be written.
+    Rewrite(io::Error),
+    /// The file could not be read, or a line of it is bad.
+    Load(LoadError),
+}
+
+/// Why one directive was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It cannot be changed at run time.
+    Immutable,
+    /// `enable-protected-configs` guards it.
+    Protected,
+    /// It was named twice.
+    Duplicate,
+    /// The value does not fit.
+    Invalid(Reason),
+    /// The value could not be put into effect.
+    Apply(ApplyError),
+}
+
+/// What to do when one of some directives changed. It sees the new values; an error takes them
+/// back, after which the hook is called once more with the old ones.
+type Apply = dyn Fn(&Config) -> Result<(), ApplyError> + Send + Sync;
+
+struct Hook {
+    rows: Vec<usize>,
+    apply: Box<Apply>,
+}
+
+/// The configuration of a running server. See the module for its invariants.
+pub struct Config {
+    /// The values of the data path.
+    pub hot: Hot,
+    values: RwLock<Arc<Values>>,
+    password: Password,
+    origins: Vec<Option<Origin>>,
+    sources: Sources,
+    hooks: RwLock<Vec<Hook>>,
+    change: Mutex<()>,
+    generation: AtomicU64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::new()
+    }
+}
+
+impl Config {
+    /// The defaults, without a file.
+    pub fn new() -> Config {
+        Config::with(Sources::default(), Loaded::default())
+    }
+
+    /// The layers of `sources` over the defaults, and what deserves a warning.
+    pub fn load(sources: Sources) -> Result<(Config, Vec<Notice>), LoadError> {
+        let mut loaded = Loaded::from(&sources)?;
+        let notices = std::mem::take(&mut loaded.notices);
+        Ok((Config::with(sources, loaded), notices))
+    }
+
+    fn with(sources: Sources, loaded: Loaded) -> Config {
+        let config = Config {
+            hot: Hot::default(),
+            values: RwLock::default(),
+            password: Password::default(),
+            origins: loaded.origins,
+            sources,
+            hooks: RwLock::default(),
+            change: Mutex::default(),
+            generation: AtomicU64::new(0),
+        };
+        config.publish(Arc::new(loaded.values));
+        config
+    }
+
+    /// All values of one moment.
+    pub fn values(&self) -> Arc<Values> {
+        self.values.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Grows with every change, so that caches of derived values know when to look again.
+    pub fn generation(&self) -> u64 {
+        // Acquire: pairs with the Release in `publish`: who sees the number sees the values.
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// True when the value of a directive was said at start-up rather than left at its default.
+    pub fn is_explicit(&self, name: &str) -> bool {
+        find(name.as_bytes()).is_some_and(|index| self.origins[index].is_some())
+    }
+
+    /// The configuration file, if there is one.
+    pub fn file(&self) -> Option<PathBuf> {
+        match &self.sources.file {
+            FileSource::Path(path) => Some(path.clone()),
+            FileSource::None | FileSource::Text(_) => None,
+        }
+    }
+
+    /// True when `requirepass` is set and `guess` is it; compared in constant time.
+    pub fn password_matches(&self, guess: &[u8]) -> bool {
+        self.password.matches(guess)
+    }
+
+    /// Calls `apply` after a change of any of `names`, in the thread that makes the change and
+    /// before the change is answered. A hook must not change the configuration itself.
+    pub fn on_change(
+        &self,
+        names: &[&str],
+        apply: impl Fn(&Config) -> Result<(), ApplyError> + Send + Sync + 'static,
+    ) {
+        let rows = names.iter().filter_map(|name| find(name.as_bytes())).collect();
+        let hook = Hook { rows, apply: Box::new(apply) };
+        self.hooks.write().unwrap_or_else(PoisonError::into_inner).push(hook);
+    }
+
+    /// CONFIG GET: names and values that match any of `patterns`, each name once. A pattern
+    /// without `*`, `?` and `[` is a name, which comes back as it was asked for.
+    pub fn get_matching(&self, patterns: &[&[u8]]) -> Vec<(String, Vec<u8>)> {
+        let values = self.values();
+        let mut found: Vec<(String, Vec<u8>)> = Vec::new();
+        let mut add = |name: String, index: usize| {
+            if found.iter().all(|(known, _)| *known != name) {
+                found.push((name, values.at(index).format()));
+            }
+        };
+        for pattern in patterns {
+            if !pattern.iter().any(|byte| b"*?[".contains(byte)) {
+                if let Some(index) = find(pattern) {
+                    add(String::from_utf8_lossy(pattern).into_owned(), index);
+                }
+                continue;
+            }
+            for (index, row) in TABLE.iter().enumerate().filter(|(_, row)| !row.is(Flags::HIDDEN)) {
+                let names = row.listed_names();
+                for name in names.filter(|name| glob::matches(pattern, name.as_bytes(), true)) {
+                    add(name.into(), index);
+                }
+            }
+        }
+        found
+    }
+
+    /// CONFIG SET: all `pairs` of names and values, or none.
+    pub fn set_many(
+        &self,
+        caller: Caller,
+        pairs: &[(&[u8], &[u8])],
+    ) -> Result<Changed, ConfigError> {
+        let _alone = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let old = self.values();
+        let rows = self.choose(caller, pairs)?;
+        let mut new = Values::clone(&old);
+        for (&index, (name, text)) in rows.iter().zip(pairs) {
+            let value = checked(&TABLE[index], text, old.at(index));
+            new.set(index, value.map_err(|why| refused(name, why))?);
+        }
+        let name_of = |index: usize| {
+            let at = rows.iter().rposition(|row| *row == index).unwrap_or(0);
+            lossy(pairs[at].0)
+        };
+        self.switch(&old, new)
+            .map_err(|(index, error)| refused(name_of(index).as_bytes(), Refusal::Apply(error)))
+    }
+
+    /// CONFIG REWRITE: brings the file up to date; returns it.
+    pub fn rewrite(&self) -> Result<PathBuf, ConfigError> {
+        let _alone = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.file().ok_or(ConfigError::NoFile)?;
+        let old = match std::fs::read(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            read => read.map_err(ConfigError::Rewrite)?,
+        };
+        let text = rewrite::render(&path, &old, &self.values()).map_err(ConfigError::Load)?;
+        rewrite::replace(&path, &text).map_err(ConfigError::Rewrite)?;
+        Ok(path)
+    }
+
+    /// Reads the file again, under the same environment and flags, and takes over what a restart
+    /// would give, as far as it can change at run time. A bad line refuses the whole file.
+    pub fn reload(&self) -> Result<Reloaded, ConfigError> {
+        let _alone = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        self.file().ok_or(ConfigError::NoFile)?;
+        let loaded = Loaded::from(&self.sources).map_err(ConfigError::Load)?;
+        let old = self.values();
+        let mut new = loaded.values;
+        let mut ignored = Changed::new();
+        for index in old.differing(&new) {
+            if TABLE[index].is(Flags::IMMUTABLE) {
+                ignored.push(change(index, &old, &new));
+                new.set(index, old.at(index).clone());
+            }
+        }
+        let changed = self.switch(&old, new).map_err(|(index, error)| {
+            refused(TABLE[index].name.as_bytes(), Refusal::Apply(error))
+        })?;
+        Ok(Reloaded { changed, ignored, notices: loaded.notices })
+    }
+
+    /// The rows that `pairs` name, if the caller may change them.
+    fn choose(&self, caller: Caller, pairs: &[(&[u8], &[u8])]) -> Result<Vec<usize>, ConfigError> {
+        let mut rows = Vec::with_capacity(pairs.len());
+        for (position, (name, _)) in pairs.iter().enumerate() {
+            let Some(index) = find(name) else {
+                return Err(ConfigError::Unknown { name: lossy(name) });
+            };
+            let row = &TABLE[index];
+            let earlier = pairs[..position].iter();
+            // Our own fixed directives may be set to what they are, so that a client which
+            // writes back all it read is not refused; `checked` looks at them.
+            let why = if row.is(Flags::IMMUTABLE) && !row.is(Flags::OWN) {
+                Some(Refusal::Immutable)
+            } else if row.is(Flags::PROTECTED) && !self.allows_protected(caller) {
+                Some(Refusal::Protected)
+            } else if earlier.into_iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
+                Some(Refusal::Duplicate)
+            } else {
+                None
+            };
+            if let Some(why) = why {
+                return Err(refused(name, why));
+            }
+            rows.push(index);
+        }
+        Ok(rows)
+    }
+
+    fn allows_protected(&self, caller: Caller) -> bool {
+        match self.values().choice("enable-protected-configs") {
+            "yes" => true,
+            "local" => caller == Caller::Local,
+            _ => false,
+        }
+    }
+
+    /// Puts `new` in the place of `old` and tells the hooks. On an error the old values are back,
+    /// and the row of a directive that the refusing hook is for is returned.
+    fn switch(&self, old: &Arc<Values>, new: Values) -> Result<Changed, (usize, ApplyError)> {
+        let rows = old.differing(&new);
+        if rows.is_empty() {
+            return Ok(Changed::new());
+        }
+        let new = Arc::new(new);
+        self.publish(new.clone());
+        let hooks = self.hooks.read().unwrap_or_else(PoisonError::into_inner);
+        let concerned = |hook: &&Hook| hook.rows.iter().any(|row| rows.contains(row));
+        for (told, hook) in hooks.iter().filter(concerned).enumerate() {
+            if let Err(error) = (hook.apply)(self) {
+                self.publish(old.clone());
+                for again in hooks.iter().filter(concerned).take(told + 1) {
+                    // The old values were in effect a moment ago; if they fail now there is
+                    // nothing left to go back to, and the first error is the one to tell.
+                    _ = (again.apply)(self);
+                }
+                let row = hook.rows.iter().find(|row| rows.contains(row));
+                return Err((row.copied().unwrap_or(rows[0]), error));
+            }
+        }
+        Ok(rows.into_iter().map(|index| change(index, old, &new)).collect())
+    }
+
+    fn publish(&self, values: Arc<Values>) {
+        self.password.set(values.text("requirepass"));
+        self.hot.refresh(&values);
+        *self.values.write().unwrap_or_else(PoisonError::into_inner) = values;
+        // Release: pairs with the Acquire in `generation`.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// The value that `text` gives to `row`, which is `old` now.
+fn checked(row: &Directive, text: &[u8], old: &Value) -> Result<Value, Refusal> {
+    let value = row.kind.parse(&[text], old).and_then(|value| accept(row, value));
+    let value = value.map_err(Refusal::Invalid)?;
+    if row.is(Flags::IMMUTABLE) && value != *old {
+        return Err(Refusal::Immutable);
+    }
+    if let (Kind::Directory, Value::Text(path)) = (row.kind, &value) {
+        check_directory(path).map_err(|kind| Refusal::Invalid(Reason::Directory(kind)))?;
+    }
+    Ok(value)
+}
+
+fn check_directory(path: &[u8]) -> Result<(), io::ErrorKind> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path));
+    match std::fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(io::ErrorKind::NotADirectory),
+        Err(error) => Err(error.kind()),
+    }
+}
+
+fn change(index: usize, old: &Values, new: &Values) -> Change {
+    let row = &TABLE[index];
+    let text = |values: &Values| match row.is(Flags::SENSITIVE) {
+        true => "***".into(),
+        false => lossy(&values.at(index).format()),
+    };
+    Change { name: row.name, old: text(old), new: text(new) }
+}
+
+fn refused(name: &[u8], why: Refusal) -> ConfigError {
+    ConfigError::Set { name: lossy(name), why }
+}
+
+fn lossy(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Immutable => f.write_str("can't set immutable config"),
+            Refusal::Protected => f.write_str("can't set protected config"),
+            Refusal::Duplicate => f.write_str("duplicate parameter"),
+            Refusal::Invalid(reason) => write!(f, "{reason}"),
+            Refusal::Apply(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl fmt::Display for ApplyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ApplyError::Bind => f.write_str("Failed to bind to specified addresses."),
+            ApplyError::Port => f.write_str("Unable to listen on this port. Check server logs."),
+            ApplyError::Clients { possible } => write!(
+                f,
+                "The operating system is not able to handle the specified number of clients, \
+                 try with {possible}"
+            ),
+            ApplyError::System(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+impl std::error::Error for ApplyError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ConfigError::Unknown { name } => {
+                write!(f, "Unknown option or number of arguments for CONFIG SET - '{name}'")
+            }
+            ConfigError::Set { name, why } => {
+                write!(f, "CONFIG SET failed (possibly related to argument '{name}') - {why}")
+            }
+            ConfigError::NoFile => f.write_str("The server is running without a config file"),
+            ConfigError::Rewrite(error) => write!(f, "Rewriting config file: {}", words(error)),
+            ConfigError::Load(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
