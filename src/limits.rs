@@ -105,7 +105,7 @@ pub const LIST_NODE_BYTES: usize = 8 * 1024;
 pub const LIST_NODE_ELEMENTS: usize = 512;
 /// A list element of at least this many bytes lies in an allocation of its own.
 pub const LIST_ALONE_MIN: usize = 2 * 1024;
-/// Pairs of a hash, members of a sorted set, that are kept packed in one allocation; a
+/// Pairs of a hash, members of a set or sorted set, that are kept packed; a
 /// collection that has ever held more is kept as a table. Fixed: the form decides the order
 /// that a removal leaves behind.
 pub const PACKED_LEN: usize = 128;
@@ -120,6 +120,9 @@ pub const RANKED_LEAF: usize = 64;
 /// Children of an inner node of a sorted set's tree; one more splits it.
 pub const RANKED_INNER: usize = 32;
 
+/// Integers in the sorted form of a set; one more turns it into a hash table for good.
+pub const SET_INTS_MAX: usize = 512;
+
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);
@@ -133,3 +136,4 @@ const _: () = assert!(LIST_ALONE_MIN <= LIST_NODE_BYTES / 4);
 const _: () = assert!(PACKED_LEN <= u8::MAX as usize);
 const _: () = assert!(PACKED_ELEMENT_BYTES <= u8::MAX as usize);
 const _: () = assert!(INDEX_SEGMENT_LEN * 8 / 7 == 1024);
+const _: () = assert!(PACKED_LEN * PACKED_ELEMENT_BYTES <= u16::MAX as usize);
