@@ -10,11 +10,9 @@ use std::fmt::Write;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The row of CLIENT.
-pub const ROW: Command =
-    row("client", -2, Keys::NONE, 0, acl::CONNECTION, Run::Session(caching)).subs(SUBS).doc(
-        "2.4.0",
-        "A container for commands about connections.",
-    );
+pub const ROW: Command = row("client", -2, Keys::NONE, 0, acl::CONNECTION, Run::Session(caching))
+    .subs(SUBS)
+    .doc("2.4.0", "A container for commands about connections.");
 
 const SUB: u32 = NOSCRIPT | LOADING | STALE;
 const ADMIN_SUB: u32 = SUB | ADMIN;
@@ -409,9 +407,7 @@ fn unblock(_cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     match args.try_get(3).map(<[u8]>::to_ascii_lowercase).as_deref() {
         None | Some(b"timeout" | b"error") if args.len() <= 4 => {}
         _ => {
-            return Err(CmdError::text(
-                "ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR",
-            ));
+            return Err(CmdError::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR"));
         }
     }
     parse_i64(args.get(2)).ok_or(CmdError::NotInteger)?;

@@ -111,9 +111,7 @@ fn hello(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let protocol = match args.try_get(1).map(parse_i64) {
         None => None,
         Some(None) => {
-            return Err(CmdError::text(
-                "ERR Protocol version is not an integer or out of range",
-            ));
+            return Err(CmdError::text("ERR Protocol version is not an integer or out of range"));
         }
         Some(Some(2)) => Some(Protocol::Resp2),
         Some(Some(3)) => Some(Protocol::Resp3),
