@@ -1,6 +1,7 @@
 //! Encodes replies into an [`OutQueue`], in RESP2 or RESP3.
 
 use super::out::{LargeReply, OutQueue};
+use crate::util::float::DoubleText;
 
 /// The protocol version that a connection chose by HELLO.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,12 +66,19 @@ impl<'a> Reply<'a> {
         self.line(b'+', text.as_bytes());
     }
 
-    /// An error. `text` starts with its code (`ERR ...`, `WRONGTYPE ...`); line breaks in it
-    /// become spaces.
+    /// An error. `text` starts with its code (`ERR ...`, `WRONGTYPE ...`); line breaks at its
+    /// end are cut off, those within become spaces.
     pub fn error(&mut self, text: &str) {
+        self.error_bytes(text.as_bytes());
+    }
+
+    /// As [`Reply::error`], for a text that repeats bytes of the request.
+    pub fn error_bytes(&mut self, text: &[u8]) {
+        let is_break = |byte: u8| matches!(byte, b'\r' | b'\n');
+        let end = text.iter().rposition(|&byte| !is_break(byte)).map_or(0, |last| last + 1);
         let buf = self.queue.buf_mut();
         buf.push(b'-');
-        buf.extend(text.bytes().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+        buf.extend(text[..end].iter().map(|&byte| if is_break(byte) { b' ' } else { byte }));
         buf.extend_from_slice(b"\r\n");
     }
 
@@ -150,7 +158,7 @@ impl<'a> Reply<'a> {
 
     /// A floating-point number (a bulk string in RESP2), written as Redis writes it.
     pub fn double(&mut self, value: f64) {
-        let text = crate::util::float::format_double(value);
+        let text = DoubleText::new(value);
         if self.is3() { self.line(b',', text.as_bytes()) } else { self.bulk(text.as_bytes()) }
     }
 

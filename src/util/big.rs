@@ -167,3 +167,51 @@ impl Big {
         self.trim();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    fn digits_of(text: &str) -> Vec<u8> {
+        text.bytes().map(|byte| byte - b'0').collect()
+    }
+
+    #[test]
+    fn decimal_digits_survive_both_conversions() {
+        for text in ["1", "18446744073709551615", "18446744073709551616", "10000000000000000000"] {
+            assert_eq!(Big::from_decimal(&digits_of(text)).to_decimal(), text);
+        }
+        let long: String = (0..1000).map(|i| char::from(b'1' + (i * 7 % 9) as u8)).collect();
+        assert_eq!(Big::from_decimal(&digits_of(&long)).to_decimal(), long);
+        assert_eq!(Big::from(0).to_decimal(), "0");
+    }
+
+    #[test]
+    fn small_numbers_divide_as_u128_does() {
+        let seed = 0xd1f;
+        let mut rng = SplitMix64::new(seed);
+        for _ in 0..5_000 {
+            let dividend = rng.next_u64() >> rng.below(63);
+            let divisor = (rng.next_u64() >> rng.below(63)).max(1);
+            let shift = rng.below(64) as u32;
+            let wide = u128::from(dividend) << shift;
+            let got = Big::from(dividend).shifted_left(shift).divided_by(&Big::from(divisor));
+            let want = (wide / u128::from(divisor), wide % u128::from(divisor) != 0);
+            assert_eq!(got, want, "{wide} / {divisor}, seed {seed:#x}");
+            let (top, dropped, sticky) = Big::from(dividend).shifted_left(shift).top_bits();
+            assert_eq!((top, dropped, sticky), (wide, 0, false), "seed {seed:#x}");
+        }
+    }
+
+    #[test]
+    fn top_bits_tell_of_what_they_drop() {
+        let one = Big::from(1).shifted_left(200);
+        assert_eq!(one.top_bits(), (1 << 127, 73, false));
+        let more = Big::from_decimal(&digits_of(&one.to_decimal())).times_power_of_five(1);
+        assert_eq!(more.top_bits(), (5 << 125, 75, false));
+        let mut odd = one;
+        odd.multiply_add(1, 1);
+        assert_eq!(odd.top_bits(), (1 << 127, 73, true));
+    }
+}

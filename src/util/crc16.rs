@@ -72,3 +72,56 @@ fn hash_tag(key: &[u8]) -> &[u8] {
         _ => key,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    fn bit_by_bit(bytes: &[u8]) -> u16 {
+        let mut crc = 0u16;
+        for &byte in bytes {
+            crc ^= u16::from(byte) << 8;
+            for _ in 0..8 {
+                crc = if crc & 0x8000 != 0 { (crc << 1) ^ POLYNOMIAL } else { crc << 1 };
+            }
+        }
+        crc
+    }
+
+    #[test]
+    fn known_checksums() {
+        assert_eq!(crc16(b""), 0);
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        assert_eq!(hash_slot(b"foo"), 12182);
+        assert_eq!(hash_slot(b"bar"), 5061);
+        assert_eq!(hash_slot(b"somekey"), 11058);
+        assert_eq!(hash_slot(b""), 0);
+    }
+
+    #[test]
+    fn blocks_give_what_single_bits_give() {
+        let seed = 0xc16;
+        let mut rng = SplitMix64::new(seed);
+        for len in 0..200 {
+            let bytes: Vec<u8> = (0..len).map(|_| rng.next_u64() as u8).collect();
+            assert_eq!(crc16(&bytes), bit_by_bit(&bytes), "{len} bytes, seed {seed:#x}");
+        }
+    }
+
+    #[test]
+    fn the_first_tag_that_is_not_empty_decides() {
+        for (key, hashed) in [
+            ("{user1000}.following", "user1000"),
+            ("foo{bar}{zap}", "bar"),
+            ("foo{{bar}}zap", "{bar"),
+            ("foo{}{bar}", "foo{}{bar}"),
+            ("foo{bar", "foo{bar"),
+            ("foo}bar{", "foo}bar{"),
+            ("}{a}", "a"),
+            ("{}", "{}"),
+        ] {
+            assert_eq!(hash_slot(key.as_bytes()), crc16(hashed.as_bytes()) % 16384, "{key}");
+        }
+    }
+}

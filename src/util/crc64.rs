@@ -49,3 +49,23 @@ pub fn crc64(crc: u64, bytes: &[u8]) -> u64 {
     }
     crc
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_checksum() {
+        assert_eq!(crc64(0, b"123456789"), 0xe9c6_d914_c4b8_d9ca);
+        assert_eq!(crc64(0, b""), 0);
+    }
+
+    #[test]
+    fn a_checksum_goes_on_where_it_was_left() {
+        let bytes: Vec<u8> = (0..100u8).map(|i| i.wrapping_mul(37)).collect();
+        let whole = crc64(0, &bytes);
+        for cut in 0..bytes.len() {
+            assert_eq!(crc64(crc64(0, &bytes[..cut]), &bytes[cut..]), whole, "cut at {cut}");
+        }
+    }
+}

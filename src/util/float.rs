@@ -4,6 +4,8 @@
 //! neither overflow nor underflow to zero; printing follows `%.17g`, so that a score reads back
 //! as the same bits.
 
+use std::fmt::Write;
+
 /// Significant decimal digits that identify every double.
 const DIGITS: usize = 17;
 
@@ -159,70 +161,238 @@ pub(super) fn parse_exponent(text: &[u8]) -> Option<i32> {
 
 /// The text of `value` with 17 significant digits: `3`, `0.10000000000000001`, `1e+20`, `inf`.
 pub fn format_double(value: f64) -> String {
-    let mut text = String::with_capacity(24);
-    push_double(value, &mut text);
-    text
+    String::from_utf8_lossy(DoubleText::new(value).as_bytes()).into_owned()
 }
 
-/// Appends what [`format_double`] returns to `out`.
-pub fn push_double(value: f64, out: &mut String) {
+/// What [`format_double`] returns, without an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct DoubleText {
+    bytes: [u8; DoubleText::LEN_MAX],
+    len: usize,
+}
+
+impl DoubleText {
+    /// Bytes of the longest: `-0.00012345678901234567`, `-1.7976931348623157e+308`.
+    const LEN_MAX: usize = 24;
     const WHOLE_BELOW: f64 = 1e17;
-    if value.is_nan() {
-        out.push_str("nan");
-    } else if value.is_infinite() {
-        out.push_str(if value > 0.0 { "inf" } else { "-inf" });
-    } else if value.trunc() == value && value.abs() < WHOLE_BELOW {
-        if value == 0.0 && value.is_sign_negative() {
-            out.push('-');
-        }
-        out.push_str(itoa::Buffer::new().format(value as i64));
-    } else {
-        push_rounded(value, out);
-    }
-}
 
-/// As `%.17g` prints a number that is not whole, or has more than 17 digits.
-fn push_rounded(value: f64, out: &mut String) {
-    if value < 0.0 {
-        out.push('-');
-    }
-    // One digit, a point, sixteen digits, `e` and the exponent.
-    let text = format!("{:.*e}", DIGITS - 1, value.abs());
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent: i32 = exponent.parse().unwrap_or(0);
-    let (first, rest) = digits.split_at(1);
-    let rest = rest.trim_start_matches('.').trim_end_matches('0');
-    match exponent {
-        -4..=-1 => {
-            out.push_str("0.");
-            out.extend(std::iter::repeat_n('0', -exponent as usize - 1));
-            out.push_str(first);
-            out.push_str(rest);
-        }
-        0..17 => {
-            let whole = exponent as usize;
-            out.push_str(first);
-            out.push_str(&rest[..whole.min(rest.len())]);
-            out.extend(std::iter::repeat_n('0', whole.saturating_sub(rest.len())));
-            if rest.len() > whole {
-                out.push('.');
-                out.push_str(&rest[whole..]);
+    /// The text of `value`.
+    pub fn new(value: f64) -> DoubleText {
+        let mut text = DoubleText { bytes: [0; DoubleText::LEN_MAX], len: 0 };
+        if value.is_nan() {
+            text.push(b"nan");
+        } else if value.is_infinite() {
+            text.push(if value > 0.0 { b"inf" } else { b"-inf" });
+        } else if value.trunc() == value && value.abs() < DoubleText::WHOLE_BELOW {
+            if value == 0.0 && value.is_sign_negative() {
+                text.push(b"-");
             }
+            text.push(itoa::Buffer::new().format(value as i64).as_bytes());
+        } else {
+            text.push_rounded(value);
         }
-        _ => push_scientific(first, rest, exponent, out),
+        text
+    }
+
+    /// The text, in ASCII.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes[self.len..self.len + bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    fn push_zeros(&mut self, count: usize) {
+        self.push(&b"0000000000000000"[..count]);
+    }
+
+    /// As `%.17g` prints a number that is not whole, or has more than 17 digits.
+    fn push_rounded(&mut self, value: f64) {
+        if value < 0.0 {
+            self.push(b"-");
+        }
+        let (digits, exponent) = rounded_digits(value.abs());
+        let significant = DIGITS - digits.iter().rev().take_while(|&&digit| digit == b'0').count();
+        let digits = &digits[..significant];
+        match exponent {
+            -4..=-1 => {
+                self.push(b"0.");
+                self.push_zeros(exponent.unsigned_abs() as usize - 1);
+                self.push(digits);
+            }
+            0..17 => self.push_with_point(digits, exponent as usize + 1),
+            _ => self.push_scientific(digits, exponent),
+        }
+    }
+
+    /// `digits` with the point behind the first `whole` of them.
+    fn push_with_point(&mut self, digits: &[u8], whole: usize) {
+        let (before, behind) = digits.split_at(whole.min(digits.len()));
+        self.push(before);
+        self.push_zeros(whole - before.len());
+        if !behind.is_empty() {
+            self.push(b".");
+            self.push(behind);
+        }
+    }
+
+    /// `d.ddde+XX`, the exponent with at least two digits.
+    fn push_scientific(&mut self, digits: &[u8], exponent: i32) {
+        self.push_with_point(digits, 1);
+        self.push(if exponent < 0 { b"e-" } else { b"e+" });
+        if exponent.abs() < 10 {
+            self.push(b"0");
+        }
+        self.push(itoa::Buffer::new().format(exponent.abs()).as_bytes());
     }
 }
 
-/// `d.ddde+XX`, the exponent with at least two digits.
-fn push_scientific(first: &str, rest: &str, exponent: i32, out: &mut String) {
-    out.push_str(first);
-    if !rest.is_empty() {
-        out.push('.');
-        out.push_str(rest);
+/// The first 17 decimal digits of a positive number, rounded, and the power of ten of the first.
+fn rounded_digits(value: f64) -> ([u8; DIGITS], i32) {
+    // One digit, a point, sixteen digits, `e` and the exponent: 23 bytes at most.
+    let mut text = DoubleText { bytes: [0; DoubleText::LEN_MAX], len: 0 };
+    // Writing into a DoubleText that is long enough cannot fail.
+    _ = write!(text, "{value:.*e}", DIGITS - 1);
+    let mut digits = [b'0'; DIGITS];
+    digits[0] = text.bytes[0];
+    digits[1..].copy_from_slice(&text.bytes[2..DIGITS + 1]);
+    let exponent = std::str::from_utf8(&text.as_bytes()[DIGITS + 2..]).unwrap_or_default();
+    (digits, exponent.parse().unwrap_or_default())
+}
+
+impl std::fmt::Write for DoubleText {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        self.push(text.as_bytes());
+        Ok(())
     }
-    out.push_str(if exponent < 0 { "e-" } else { "e+" });
-    if exponent.abs() < 10 {
-        out.push('0');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    /// What ZADD takes or refuses.
+    #[test]
+    fn texts_are_read_as_strtod_reads_them() {
+        for text in [
+            "",
+            " 1",
+            "1 ",
+            "\t1",
+            "1\n",
+            "1\0",
+            "nan",
+            "-nan",
+            "nan(12)",
+            "infin",
+            "0x",
+            "0x.",
+            "0x1p",
+            "0x1p+",
+            "1e",
+            "1e+",
+            ".",
+            "-",
+            "+",
+            "--1",
+            "+-1",
+            "1_0",
+            "1f",
+            "0b1",
+            "1e1.5",
+            "1e400",
+            "-1e400",
+            "1e-400",
+            "2.4703282292062327e-324",
+            "1.797693134862315808e308",
+            "0x1p-1075",
+            "0x1p1024",
+            "0x1.fffffffffffff8p1023",
+            "e5",
+            "in",
+            "0x1.8.1",
+            "1..2",
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), None, "{text:?}");
+        }
+        for (text, value) in [
+            ("inf", f64::INFINITY),
+            ("+inf", f64::INFINITY),
+            ("-Infinity", f64::NEG_INFINITY),
+            ("1.", 1.0),
+            (".5e1", 5.0),
+            ("+00012", 12.0),
+            ("1E3", 1000.0),
+            ("0e-400", 0.0),
+            ("0e400", 0.0),
+            ("1e-320", 1e-320),
+            ("2.4703282292062328e-324", 5e-324),
+            ("1.7976931348623158e308", f64::MAX),
+            ("0x10", 16.0),
+            ("-0x.8", -0.5),
+            ("0X1P3", 8.0),
+            ("0x1p-1074", 5e-324),
+            ("0x1.8p-1075", 5e-324),
+            ("0x1.fffffffffffff7fp1023", f64::MAX),
+            ("0x1.00000000000008p0", 1.0),
+            ("0x1.00000000000008000000000000000000000000001p0", 1.0 + f64::EPSILON),
+            ("0x0p999999999999", 0.0),
+        ] {
+            assert_eq!(parse_f64(text.as_bytes()), Some(value), "{text:?}");
+        }
     }
-    out.push_str(itoa::Buffer::new().format(exponent.abs()));
+
+    /// What ZSCORE answers.
+    #[test]
+    fn seventeen_digits_are_printed() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-0.0, "-0"),
+            (3.0, "3"),
+            (-17.5, "-17.5"),
+            (0.1, "0.10000000000000001"),
+            (3.0e-5, "3.0000000000000001e-05"),
+            (1e-4, "0.0001"),
+            (0.00012345678901234567, "0.00012345678901234567"),
+            (1e16, "10000000000000000"),
+            (99999999999999984.0, "99999999999999984"),
+            (1e17, "1e+17"),
+            (123456789012345680.0, "1.2345678901234568e+17"),
+            (-1.5e300, "-1.5000000000000001e+300"),
+            (5e-324, "4.9406564584124654e-324"),
+            (f64::MAX, "1.7976931348623157e+308"),
+            (-f64::MIN_POSITIVE, "-2.2250738585072014e-308"),
+            (f64::INFINITY, "inf"),
+            (f64::NEG_INFINITY, "-inf"),
+            (f64::NAN, "nan"),
+            // Eighteen digits, the last of them 5: halves go to the even digit.
+            (1.0 + 1.0 / 131072.0, "1.0000076293945312"),
+            (1.0 + 3.0 / 131072.0, "1.0000228881835938"),
+        ] {
+            assert_eq!(format_double(value), text);
+        }
+    }
+
+    #[test]
+    fn every_double_reads_back_as_the_same_bits() {
+        let seed = 0xf10a7;
+        let mut rng = SplitMix64::new(seed);
+        for _ in 0..20_000 {
+            let value = match rng.below(3) {
+                0 => f64::from_bits(rng.next_u64()),
+                1 => rng.next_f64() * 10f64.powi(rng.below(40) as i32 - 20),
+                _ => rng.below(2_000_000) as f64 / 1000.0 - 1000.0,
+            };
+            if value.is_nan() {
+                continue;
+            }
+            let text = format_double(value);
+            let back = parse_f64(text.as_bytes()).map(f64::to_bits);
+            assert_eq!(back, Some(value.to_bits()), "{text}, seed {seed:#x}");
+        }
+    }
 }

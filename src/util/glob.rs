@@ -92,3 +92,127 @@ fn in_range(low: u8, high: u8, byte: u8, nocase: bool) -> bool {
 fn equal(a: u8, b: u8, nocase: bool) -> bool {
     a == b || nocase && a.eq_ignore_ascii_case(&b)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    fn matches_str(pattern: &str, text: &str) -> bool {
+        matches(pattern.as_bytes(), text.as_bytes(), false)
+    }
+
+    /// What KEYS finds.
+    #[test]
+    fn patterns_of_keys() {
+        for (pattern, text) in [
+            ("*", "a"),
+            ("a*", "a"),
+            ("a**", "a"),
+            ("h?llo", "hello"),
+            ("h*llo", "heeeello"),
+            ("h[ae]llo", "hallo"),
+            ("h[^e]llo", "hallo"),
+            ("h[a-b]llo", "hbllo"),
+            ("h[b-a]llo", "hallo"),
+            ("a\\*b", "a*b"),
+            ("a\\", "a\\"),
+            ("[\\]]", "]"),
+            ("[a", "a"),
+            ("[^", "x"),
+            ("[^]", "x"),
+            ("[a-", "-"),
+            // The bracket is the end of a range here, so the class stays open.
+            ("[a-]", "^"),
+            ("[-a]", "-"),
+            ("", ""),
+        ] {
+            assert!(matches_str(pattern, text), "{pattern:?} {text:?}");
+        }
+        for (pattern, text) in [
+            ("*", ""),
+            ("**", ""),
+            ("?", ""),
+            ("", "a"),
+            ("a", ""),
+            ("h?llo", "hllo"),
+            ("h[^e]llo", "hello"),
+            ("a\\*b", "axb"),
+            ("[", "["),
+            ("[]", "]"),
+            ("[a-]", "b"),
+            ("a*b", "ac"),
+            ("A", "a"),
+            ("\\?", "a"),
+        ] {
+            assert!(!matches_str(pattern, text), "{pattern:?} {text:?}");
+        }
+    }
+
+    #[test]
+    fn case_is_folded_where_redis_folds_it() {
+        assert!(matches(b"MaxMem*", b"maxmemory", true));
+        assert!(matches(b"[A-Z]", b"q", true));
+        assert!(!matches(b"[\\A]", b"a", true));
+        // 'Z' is the lower bound; folded it lies above the upper one, so nothing is within.
+        assert!(!matches(b"[a-Z]", b"b", true));
+    }
+
+    #[test]
+    fn bytes_above_127_are_below_all_others_in_a_range() {
+        assert!(matches(b"[\x80-a]", b"\xff", false));
+        assert!(matches(b"[a-\xff]", b"A", false));
+        assert!(!matches(b"[a-\xff]", b"b", false));
+    }
+
+    /// Every way of sharing the text among the stars, tried one after the other.
+    fn naive(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
+        match (pattern, text) {
+            ([], _) => text.is_empty(),
+            ([b'*', rest @ ..], _) => {
+                (0..=text.len()).any(|swallowed| naive(rest, &text[swallowed..], nocase))
+            }
+            (_, []) => false,
+            (_, [byte, rest @ ..]) => matching_element(pattern, *byte, nocase)
+                .is_some_and(|len| naive(&pattern[len..], rest, nocase)),
+        }
+    }
+
+    #[test]
+    fn the_last_star_suffices() {
+        let seed = 0x610b;
+        let mut rng = SplitMix64::new(seed);
+        let mut hits = 0;
+        for _ in 0..50_000 {
+            let mut draw = |alphabet: &[u8], len_max: u64| -> Vec<u8> {
+                let len = rng.below(len_max + 1);
+                (0..len).map(|_| alphabet[rng.below(alphabet.len() as u64) as usize]).collect()
+            };
+            let pattern = draw(b"aabb**?[]^-\\", 9);
+            let mut text = draw(b"aabB]^-\\", 8);
+            text.push(b'a');
+            let want = naive(&pattern, &text, true);
+            hits += u32::from(want);
+            assert_eq!(
+                matches(&pattern, &text, true),
+                want,
+                "{} {}, seed {seed:#x}",
+                pattern.escape_ascii(),
+                text.escape_ascii()
+            );
+        }
+        assert!(hits > 1000, "{hits} of 50000 patterns match: the test is too easy");
+    }
+
+    #[test]
+    fn work_is_bounded_by_the_product_of_the_lengths() {
+        let text = vec![b'a'; 10_000];
+        for pattern in ["a*".repeat(500) + "b", "*a".repeat(500) + "b", "*[a-b]?".repeat(99) + "b"]
+        {
+            let mut steps = 0;
+            assert!(!matches_counting(pattern.as_bytes(), &text, false, &mut steps));
+            let bound = 2 * (pattern.len() as u64 + 1) * (text.len() as u64 + 1);
+            assert!(steps <= bound, "{steps} steps for {pattern}");
+        }
+    }
+}

@@ -76,3 +76,92 @@ pub fn parse_memory(text: impl AsRef<[u8]>) -> Option<u64> {
     let number: u64 = std::str::from_utf8(number).ok()?.parse().ok()?;
     number.checked_mul(scale)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    #[test]
+    fn only_the_canonical_spelling_is_a_number() {
+        for text in [
+            "",
+            "-",
+            "+1",
+            " 1",
+            "1 ",
+            "01",
+            "-01",
+            "00",
+            "-0",
+            "1.0",
+            "0x1",
+            "1e3",
+            "--1",
+            "1-",
+            "9223372036854775808",
+            "-9223372036854775809",
+            "18446744073709551616",
+            "١",
+            "99999999999999999999",
+            "100000000000000000000",
+            "-",
+            "1a",
+            "a",
+        ] {
+            assert_eq!(parse_i64(text.as_bytes()), None, "{text:?}");
+        }
+        for text in ["0", "9", "-1", "10", "9223372036854775807", "-9223372036854775808"] {
+            assert_eq!(parse_i64(text.as_bytes()), text.parse().ok(), "{text:?}");
+        }
+        assert_eq!(parse_u64(b"18446744073709551615"), Some(u64::MAX));
+        assert_eq!(parse_u64(b"18446744073709551616"), None);
+        assert_eq!(parse_u64(b"-1"), None);
+    }
+
+    #[test]
+    fn what_is_accepted_is_what_prints_back_the_same() {
+        let seed = 0x1217;
+        let mut rng = SplitMix64::new(seed);
+        for _ in 0..20_000 {
+            let len = rng.below(22);
+            let text: String =
+                (0..len).map(|_| char::from(b"0123456789-"[rng.below(11) as usize])).collect();
+            let want = text.parse::<i64>().ok().filter(|value| value.to_string() == text);
+            assert_eq!(parse_i64(text.as_bytes()), want, "{text:?}, seed {seed:#x}");
+            let value = rng.next_u64() as i64 >> rng.below(64);
+            let mut printed = Vec::new();
+            format_i64(value, &mut printed);
+            assert_eq!(parse_i64(&printed), Some(value), "seed {seed:#x}");
+        }
+    }
+
+    #[test]
+    fn units_of_memory() {
+        for (text, bytes) in [
+            ("0", Some(0)),
+            ("100", Some(100)),
+            ("7b", Some(7)),
+            ("1k", Some(1000)),
+            ("1kb", Some(1024)),
+            ("3M", Some(3_000_000)),
+            ("3MB", Some(3 << 20)),
+            ("2g", Some(2_000_000_000)),
+            ("2Gb", Some(2 << 30)),
+            ("007", Some(7)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("18446744073709551616", None),
+            ("18014398509481984kb", None),
+            ("", None),
+            ("kb", None),
+            ("-1", None),
+            ("+1", None),
+            ("1 kb", None),
+            ("1.5gb", None),
+            ("1tb", None),
+            ("1kbb", None),
+        ] {
+            assert_eq!(parse_memory(text), bytes, "{text:?}");
+        }
+    }
+}

@@ -218,8 +218,110 @@ fn scale_big(digits: Big, exponent: i32) -> Unrounded {
         let (mantissa, dropped, sticky) = product.top_bits();
         return Unrounded { mantissa, sticky, exponent: exponent + dropped as i32 };
     }
-    // At least 66 bits of quotient, at most 68.
-    let shift = (fives.bit_len() + 67).saturating_sub(digits.bit_len());
-    let (mantissa, sticky) = digits.shifted_left(shift).divided_by(&fives);
-    Unrounded { mantissa, sticky, exponent: exponent - shift as i32 }
+    // The side that is too short is lengthened, so that the quotient has 67 or 68 bits.
+    let shift = fives.bit_len() as i32 + 67 - digits.bit_len() as i32;
+    let (dividend, divisor) = if shift >= 0 {
+        (digits.shifted_left(shift.unsigned_abs()), fives)
+    } else {
+        (digits, fives.shifted_left(shift.unsigned_abs()))
+    };
+    let (mantissa, sticky) = dividend.divided_by(&divisor);
+    Unrounded { mantissa, sticky, exponent: exponent - shift }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    fn add(a: &str, b: &str) -> Option<String> {
+        let (a, b) = (LongDouble::parse(a.as_bytes())?, LongDouble::parse(b.as_bytes())?);
+        Some(a.checked_add(b)?.to_string())
+    }
+
+    /// What INCRBYFLOAT answers.
+    #[test]
+    fn sums_are_those_of_80_bit_numbers() {
+        for (a, b, sum) in [
+            ("0.1", "0.2", "0.3"),
+            ("3.0", "1.1", "4.1"),
+            ("5.0e3", "2.0e2", "5200"),
+            ("-10.5", "0.7", "-9.8"),
+            ("1e17", "0.5", "100000000000000000.5"),
+            ("9999999999999999", "0.1", "9999999999999999.099609375"),
+            ("0", "1e-18", "0"),
+            ("0", "5e-18", "0"),
+            ("0", "5.000000000000000001e-18", "0.00000000000000001"),
+            ("0", "15e-18", "0.00000000000000002"),
+            ("-0", "-1e-30", "0"),
+            ("18446744073709551615", "0.5", "18446744073709551616"),
+            ("18446744073709551616", "1", "18446744073709551616"),
+            ("36893488147419103232", "2", "36893488147419103232"),
+            ("36893488147419103232", "6", "36893488147419103240"),
+            ("1", "-5.4e-20", "1"),
+            ("0x10", "0x.1p4", "17"),
+            ("1e4932", "-1e4932", "0"),
+            ("3e-4951", "0", "0"),
+            ("0.30000000000000000001", "0", "0.3"),
+            (
+                "123456789012345678901234567890.123456789",
+                "0.000000001",
+                "123456789012345678899921813504",
+            ),
+        ] {
+            assert_eq!(add(a, b).as_deref(), Some(sum), "{a} + {b}");
+            assert_eq!(add(b, a).as_deref(), Some(sum), "{b} + {a}");
+        }
+        let digits = add("-1.5e300", "1").expect("a number");
+        assert_eq!(digits.len(), 302);
+        assert!(digits.starts_with("-15000000000000000000498001098614721663623792391186739285512"));
+    }
+
+    #[test]
+    fn what_is_no_number_or_no_finite_sum_is_refused() {
+        for text in ["nan", "", "1 ", " 1", "1e4933", "1e-4951", "0x1p-16446", "0x1p16384", "1e"] {
+            assert_eq!(LongDouble::parse(text.as_bytes()), None, "{text:?}");
+        }
+        for (a, b) in [("inf", "1"), ("1", "-inf"), ("inf", "-inf"), ("1.1e4932", "1.1e4932")] {
+            assert!(LongDouble::parse(a.as_bytes()).is_some(), "{a}");
+            assert_eq!(add(a, b), None, "{a} + {b}");
+        }
+        let long = "0".repeat(TEXT_MAX - 1);
+        assert_eq!(LongDouble::parse(long.as_bytes()), Some(LongDouble::ZERO));
+        assert_eq!(LongDouble::parse(format!("{long}0").as_bytes()), None);
+    }
+
+    /// The short way for up to 19 digits and the long way agree.
+    #[test]
+    fn both_ways_of_reading_decimals_agree() {
+        let seed = 0x80b1;
+        let mut rng = SplitMix64::new(seed);
+        for _ in 0..5_000 {
+            let digits = rng.next_u64() >> rng.below(64);
+            let exponent = rng.below(54) as i32 - 27;
+            let short = LongDouble::rounded(false, scale_small(digits.max(1), exponent));
+            let long = LongDouble::rounded(false, scale_big(Big::from(digits.max(1)), exponent));
+            assert_eq!(short, long, "{digits}e{exponent}, seed {seed:#x}");
+        }
+    }
+
+    #[test]
+    fn integers_of_64_bits_are_exact() {
+        let seed = 0x1e9;
+        let mut rng = SplitMix64::new(seed);
+        for _ in 0..5_000 {
+            let (a, b) = (rng.next_u64() as i64 >> 1, rng.next_u64() as i64 >> 1);
+            assert_eq!(add(&a.to_string(), &b.to_string()), Some((a + b).to_string()), "{seed:#x}");
+        }
+    }
+
+    #[test]
+    fn the_longest_texts_are_read_to_the_last_digit() {
+        // One half of the last place above 2^64, and a digit thousands of places behind it.
+        let tie = format!("{}.{}", (1u128 << 64) + 1, "0".repeat(5000));
+        let above = format!("{tie}1");
+        let read = |text: &str| LongDouble::parse(text.as_bytes()).map(|value| value.to_string());
+        assert_eq!(read(&tie).as_deref(), Some("18446744073709551616"));
+        assert_eq!(read(&above).as_deref(), Some("18446744073709551618"));
+    }
 }

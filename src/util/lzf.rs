@@ -110,3 +110,66 @@ fn push_match(distance: usize, len: usize, out: &mut Vec<u8>) {
     }
     out.push(distance as u8);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    #[test]
+    fn literals_and_references_expand() {
+        // As Redis dumps a string of 40 letters `a`.
+        assert_eq!(decompress(b"\x01aa\xe0\x1d\x00", 40), Some(vec![b'a'; 40]));
+        assert_eq!(decompress(b"\x02abc\x20\x02", 6).as_deref(), Some(&b"abcabc"[..]));
+        assert_eq!(decompress(b"", 0), Some(Vec::new()));
+    }
+
+    #[test]
+    fn damaged_input_is_refused() {
+        let cases: &[(&[u8], usize)] = &[
+            (b"\x01a", 2),
+            (b"\x00a\x20", 4),
+            (b"\x00a\xe0", 40),
+            (b"\x00a\xe0\x01", 40),
+            (b"\x00a\x20\x01", 4),
+            (b"\x20\x00", 3),
+            (b"\x01aa\xe0\x1d\x00", 39),
+            (b"\x01aa\xe0\x1d\x00", 41),
+            (b"\x01aa", usize::MAX),
+            (b"", 1),
+        ];
+        for (input, len) in cases {
+            assert_eq!(decompress(input, *len), None, "{} {len}", input.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_was_compressed_comes_back() {
+        let seed = 0x12f;
+        let mut rng = SplitMix64::new(seed);
+        for _ in 0..200 {
+            let (len, letters) = (rng.below(20_000), 1 + rng.below(8));
+            let mut bytes: Vec<u8> = Vec::new();
+            while (bytes.len() as u64) < len {
+                let start = rng.below(bytes.len() as u64 + 1) as usize;
+                let end = (start + rng.below(600) as usize).min(bytes.len());
+                bytes.extend_from_within(start..end);
+                bytes.push(b'a' + rng.below(letters) as u8);
+            }
+            if let Some(packed) = compress(&bytes) {
+                assert!(packed.len() < bytes.len());
+                assert_eq!(decompress(&packed, bytes.len()), Some(bytes), "seed {seed:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_does_not_shrink_is_left_alone() {
+        let mut rng = SplitMix64::new(5);
+        let noise: Vec<u8> = (0..1000).map(|_| rng.next_u64() as u8).collect();
+        assert_eq!(compress(&noise), None);
+        assert_eq!(compress(b""), None);
+        assert_eq!(compress(b"ab"), None);
+        assert!(compress(&[7; 1000]).is_some_and(|packed| packed.len() < 30));
+    }
+}

@@ -166,3 +166,74 @@ pub fn push_quoted(bytes: &[u8], out: &mut String) {
     }
     out.push('"');
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    /// What Redis makes of inline requests.
+    #[test]
+    fn lines_are_cut_into_arguments() {
+        let cases: &[(&[u8], &[&[u8]])] = &[
+            (b"", &[]),
+            (b"  \t\r\x0b\x0c ", &[]),
+            (b"PING", &[b"PING"]),
+            (b" \tSET  k\tv \r", &[b"SET", b"k", b"v"]),
+            (b"ECHO \"\"", &[b"ECHO", b""]),
+            (b"ECHO ''", &[b"ECHO", b""]),
+            (b"\"\\x41\\n\\r\\t\\b\\a\\q\\\"\\\\\"", &[b"A\n\r\t\x08\x07q\"\\"]),
+            (b"\"\\x4\" \"\\xzz\" \"\\xfF\"", &[b"x4", b"xzz", b"\xff"]),
+            (b"'a\\'b\\n'", &[b"a'b\\n"]),
+            (b"\\x41", &[b"\\x41"]),
+            (b"a\"b c\"", &[b"ab c"]),
+            (b"a'b c' d", &[b"ab c", b"d"]),
+            (b"a\x0bb \x0bc", &[b"a\x0bb", b"c"]),
+            (b"\"a\"\x0bb", &[b"a", b"b"]),
+            (b"a\0b", &[b"a\0b"]),
+        ];
+        for (line, args) in cases {
+            let got = split_args(line).expect("balanced");
+            assert_eq!(got, *args, "{}", line.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn unbalanced_quotes_are_refused() {
+        for line in [
+            "\"",
+            "'",
+            "ECHO \"abc",
+            "ECHO \"abc\"d",
+            "'abc'd",
+            "a\"b c\"d",
+            "ab\"",
+            "\"\\",
+            "'\\'",
+        ] {
+            assert_eq!(split_args(line.as_bytes()), Err(UnbalancedQuotes), "{line}");
+        }
+    }
+
+    #[test]
+    fn quoted_bytes_as_monitor_prints_them() {
+        assert_eq!(quoted(b""), "\"\"");
+        assert_eq!(quoted(b"key"), "\"key\"");
+        assert_eq!(quoted(b"a\"b\\c d~"), "\"a\\\"b\\\\c d~\"");
+        assert_eq!(quoted(b"\n\r\t\x07\x08"), "\"\\n\\r\\t\\a\\b\"");
+        assert_eq!(quoted(b"\0\x1b\x7f\xff"), "\"\\x00\\x1b\\x7f\\xff\"");
+    }
+
+    #[test]
+    fn quoted_bytes_read_back() {
+        let seed = 0x900e;
+        let mut rng = SplitMix64::new(seed);
+        for _ in 0..2_000 {
+            let len = rng.below(30);
+            let bytes: Vec<u8> = (0..len).map(|_| rng.next_u64() as u8).collect();
+            let line = format!("x {} y", quoted(&bytes));
+            let got = split_args(line.as_bytes()).expect("balanced");
+            assert_eq!(got[1], bytes, "seed {seed:#x}");
+        }
+    }
+}

@@ -51,3 +51,40 @@ impl SplitMix64 {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sequence_of_a_seed_is_fixed() {
+        let mut rng = SplitMix64::new(1234567);
+        let first = [rng.next_u64(), rng.next_u64(), rng.next_u64()];
+        assert_eq!(first, [6457827717110365317, 3203168211198807973, 9817491932198370423]);
+    }
+
+    #[test]
+    fn every_number_below_the_bound_comes_up_equally_often() {
+        let mut rng = SplitMix64::new(7);
+        let mut counts = [0u32; 6];
+        for _ in 0..60_000 {
+            counts[rng.below(6) as usize] += 1;
+        }
+        assert!(counts.iter().all(|count| (9_500..10_500).contains(count)), "{counts:?}");
+        assert_eq!(rng.below(0), 0);
+        assert_eq!(rng.below(1), 0);
+        // With this bound one draw in four falls into the uneven part and is made again.
+        let bound = 3 << 62;
+        let high = (0..30_000).filter(|_| rng.below(bound) >= 1 << 63).count();
+        assert!((9_500..10_500).contains(&high), "{high}");
+    }
+
+    #[test]
+    fn shuffle_keeps_the_items() {
+        let mut items: Vec<u32> = (0..100).collect();
+        SplitMix64::new(3).shuffle(&mut items);
+        assert_ne!(items, (0..100).collect::<Vec<_>>());
+        items.sort_unstable();
+        assert_eq!(items, (0..100).collect::<Vec<_>>());
+    }
+}

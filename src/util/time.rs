@@ -22,3 +22,19 @@ fn since_epoch() -> Duration {
 pub fn format_unix_us(time_us: u64) -> String {
     format!("{}.{:06}", time_us / 1_000_000, time_us % 1_000_000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_clocks_tell_the_same_time() {
+        let (before, us, after) = (unix_ms(), unix_us(), unix_ms());
+        assert!((before..=after).contains(&(us / 1000)));
+    }
+
+    #[test]
+    fn points_in_time_have_six_digits_behind_the_point() {
+        assert_eq!(format_unix_us(1_700_000_000_000_042), "1700000000.000042");
+    }
+}
