@@ -62,6 +62,8 @@ pub const QUERY_BUFFER_MAX: usize = 1 << 30;
 pub const OUTPUT_HIGH_WATER: usize = 1024 * 1024;
 /// Unsent reply bytes at which reading goes on.
 pub const OUTPUT_LOW_WATER: usize = 256 * 1024;
+/// Sent reply bytes at which the unsent ones are moved to the front of their buffer.
+pub const OUTPUT_COMPACT_MIN: usize = 64 * 1024;
 
 /// Bytes that the queued commands of one transaction may take; more are refused and EXEC aborts.
 pub const MULTI_BYTES_MAX: usize = 1 << 30;

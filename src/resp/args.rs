@@ -137,3 +137,24 @@ impl<'b> FromIterator<&'b [u8]> for OwnedArgs {
         owned
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn views_of_one_request() {
+        let owned: OwnedArgs = [&b"CONFIG"[..], b"GET", b"", b"max*"].into_iter().collect();
+        let args = owned.as_args();
+        assert_eq!(args.len(), 4);
+        assert_eq!(args.get(1), b"GET");
+        assert_eq!(args.try_get(2), Some(&b""[..]));
+        assert_eq!(args.try_get(4), None);
+        assert_eq!(args.total_len(), 13);
+        assert_eq!(args.iter_from(2).collect::<Vec<_>>(), [&b""[..], b"max*"]);
+        assert_eq!(args.iter_from(9).count(), 0);
+        assert_eq!(args.skip(3).get(0), b"max*");
+        assert_eq!(args.skip(1).to_owned().as_args().get(2), b"max*");
+        assert!(owned.heap_bytes() >= 13);
+    }
+}

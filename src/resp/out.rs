@@ -10,6 +10,7 @@
 //!   gates  bytes before gates[0].end leave once gates[0].after is released
 //! ```
 
+use crate::limits::OUTPUT_COMPACT_MIN;
 use std::collections::VecDeque;
 
 /// A large value that is sent from where it lies.
@@ -62,8 +63,12 @@ impl OutQueue {
         self.large.push_back(Large { at: self.buf.len(), sent: 0, value });
     }
 
-    /// Holds everything appended since the last gate until `after` is released.
+    /// Holds everything appended since the last gate until `after` is released. If that is
+    /// nothing, the last gate waits for `after` too; without unsent bytes there is no gate.
     pub fn gate(&mut self, after: u64) {
+        if self.is_empty() {
+            return;
+        }
         let (end, larges) = (self.buf.len(), self.large.len());
         if let Some(last) = self.gates.back_mut() {
             if last.end == end && last.larges == larges {
@@ -207,7 +212,7 @@ impl OutQueue {
         if self.sent == self.buf.len() && self.large.is_empty() {
             self.buf.clear();
             self.sent = 0;
-        } else if self.sent > 64 * 1024 && self.sent > self.buf.len() / 2 {
+        } else if self.sent >= OUTPUT_COMPACT_MIN && self.sent > self.buf.len() / 2 {
             self.buf.drain(..self.sent);
             for large in &mut self.large {
                 large.at -= self.sent;
@@ -223,6 +228,7 @@ impl OutQueue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::rng::SplitMix64;
 
     struct Value(Vec<u8>);
     impl LargeReply for Value {
@@ -296,5 +302,89 @@ mod tests {
         queue.rollback(mark);
         assert_eq!(queue.len(), 4);
         assert_eq!(drain(&mut queue, 0, 100), b"kept");
+    }
+
+    #[test]
+    fn a_gate_without_a_reply_of_its_own() {
+        let mut queue = OutQueue::default();
+        queue.gate(7);
+        queue.buf_mut().extend_from_slice(b"free");
+        assert_eq!(drain(&mut queue, 0, 100), b"free");
+        queue.buf_mut().extend_from_slice(b"held");
+        queue.gate(8);
+        queue.gate(9);
+        assert_eq!(drain(&mut queue, 8, 100), b"");
+        assert_eq!(drain(&mut queue, 9, 100), b"held");
+    }
+
+    /// Random replies, gates, rollbacks and sends beside a plain list of bytes.
+    #[test]
+    fn any_sequence_sends_the_same_bytes_as_a_plain_list() {
+        let seed = 0x00e0_u64;
+        let mut rng = SplitMix64::new(seed);
+        let (mut queue, mut model) = (OutQueue::default(), Model::default());
+        let mut next = 0u8;
+        for step in 0..200_000 {
+            let released = model.released;
+            match rng.below(8) {
+                0..=2 => {
+                    let mark = queue.mark();
+                    let len_max = if rng.below(50) == 0 { 100_000 } else { 20 };
+                    let bytes = vec![next; rng.below(len_max) as usize];
+                    next = next.wrapping_add(1);
+                    if rng.below(3) == 0 {
+                        queue.push_large(Box::new(Value(bytes.clone())));
+                    } else {
+                        queue.buf_mut().extend_from_slice(&bytes);
+                    }
+                    if rng.below(8) == 0 {
+                        queue.rollback(mark);
+                    } else {
+                        model.bytes.extend(bytes.iter().map(|&byte| (byte, 0)));
+                    }
+                }
+                3 if model.gated < model.bytes.len() => {
+                    let after = released + rng.below(4);
+                    queue.gate(after);
+                    model.gate(after);
+                }
+                3 | 4 => model.released += rng.below(3),
+                _ => {
+                    let (pieces, count) = queue.pieces::<8>(released);
+                    let sent = pieces[..count].concat();
+                    let want = model.sendable();
+                    let context = format!("step {step}, seed {seed:#x}");
+                    assert_eq!(sent, want[..sent.len()], "{context}");
+                    assert!(count == 8 || sent.len() == want.len(), "{context}");
+                    let took = rng.below(sent.len() as u64 + 1) as usize;
+                    queue.consume(took);
+                    model.bytes.drain(..took);
+                    model.gated = model.gated.saturating_sub(took);
+                }
+            }
+            assert_eq!(queue.len(), model.bytes.len(), "step {step}, seed {seed:#x}");
+        }
+    }
+
+    /// Each unsent byte with the LSN it waits for.
+    #[derive(Default)]
+    struct Model {
+        bytes: Vec<(u8, u64)>,
+        gated: usize,
+        released: u64,
+    }
+
+    impl Model {
+        fn gate(&mut self, after: u64) {
+            for (_, waits_for) in &mut self.bytes[self.gated..] {
+                *waits_for = after;
+            }
+            self.gated = self.bytes.len();
+        }
+
+        fn sendable(&self) -> Vec<u8> {
+            let free = self.bytes.iter().take_while(|(_, after)| *after <= self.released);
+            free.map(|(byte, _)| *byte).collect()
+        }
     }
 }

@@ -433,3 +433,363 @@ fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::util::rng::SplitMix64;
+
+    /// A request's arguments, or the error that ends the connection.
+    type Outcome = Result<Vec<Vec<u8>>, ProtocolError>;
+
+    /// What a connection does: keeps the bytes of one request, receives large bulks apart.
+    struct Connection<'a> {
+        chunks: std::slice::Iter<'a, &'a [u8]>,
+        buf: Vec<u8>,
+        request: Request,
+        outcomes: Vec<Outcome>,
+    }
+
+    impl Connection<'_> {
+        /// All requests in `chunks`, which are parsed as they arrive one by one.
+        fn run(chunks: &[&[u8]], limits: &ParseLimits) -> Vec<Outcome> {
+            let mut connection = Connection {
+                chunks: chunks.iter(),
+                buf: Vec::new(),
+                request: Request::new(),
+                outcomes: Vec::new(),
+            };
+            while connection.step(limits) {}
+            connection.outcomes
+        }
+
+        fn step(&mut self, limits: &ParseLimits) -> bool {
+            match self.request.parse(&self.buf, limits) {
+                Step::Incomplete => match self.chunks.next() {
+                    Some(chunk) => {
+                        self.buf.extend_from_slice(chunk);
+                        true
+                    }
+                    None => false,
+                },
+                Step::LargeBulk { len } => self.receive_large(len),
+                Step::Complete => {
+                    let args = self.request.args(&self.buf);
+                    self.outcomes.push(Ok(args.iter_from(0).map(<[u8]>::to_vec).collect()));
+                    self.next_request()
+                }
+                Step::Empty => self.next_request(),
+                Step::Error(error) => {
+                    self.outcomes.push(Err(error));
+                    false
+                }
+            }
+        }
+
+        fn next_request(&mut self) -> bool {
+            self.buf.drain(..self.request.consumed());
+            self.request.reset();
+            true
+        }
+
+        fn receive_large(&mut self, len: usize) -> bool {
+            let at = self.request.consumed();
+            let mut bulk = BulkBuf::reserve(self.request.large_headroom(), len).expect("room");
+            let there = len.min(self.buf.len() - at);
+            bulk.extend(&self.buf[at..at + there]);
+            self.buf.drain(at..at + there);
+            while !bulk.is_full() {
+                let Some(chunk) = self.chunks.next() else { return false };
+                let (body, rest) = chunk.split_at(chunk.len().min(len - bulk.filled_len()));
+                bulk.extend(body);
+                self.buf.extend_from_slice(rest);
+            }
+            self.request.large_received(bulk);
+            true
+        }
+    }
+
+    fn run(data: &[u8]) -> Vec<Outcome> {
+        Connection::run(&[data], &ParseLimits::default())
+    }
+
+    fn words(args: &[&str]) -> Outcome {
+        Ok(args.iter().map(|arg| arg.as_bytes().to_vec()).collect())
+    }
+
+    fn encode(args: &[&[u8]], out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("*{}\r\n", args.len()).as_bytes());
+        for arg in args {
+            out.extend_from_slice(format!("${}\r\n", arg.len()).as_bytes());
+            out.extend_from_slice(arg);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    #[test]
+    fn requests_and_what_lies_between_them() {
+        let data = b"*2\r\n$4\r\nECHO\r\n$2\r\n\r\n\r\n*0\r\n*-1\r\n\r\n \n*-5\r\nPING\nGET k\r\n\
+            *1\r\n$0\r\n\r\nSET k \"a\\x41 \\n\"\r\n*1\rX$4\rYPINGab*1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPI";
+        let want = [
+            words(&["ECHO", "\r\n"]),
+            words(&["PING"]),
+            words(&["GET", "k"]),
+            words(&[""]),
+            words(&["SET", "k", "aA \n"]),
+            words(&["PING"]),
+            words(&["QUIT"]),
+        ];
+        assert_eq!(run(data), want);
+    }
+
+    /// Redis' answers, all of them followed by a close.
+    #[test]
+    fn what_cannot_be_read_on_is_refused_as_redis_does() {
+        use ProtocolError::{BulkLength, ExpectedBulk, MultibulkLength, UnbalancedQuotes};
+        let cases: &[(&[u8], ProtocolError)] = &[
+            (b"*abc\r\n", MultibulkLength),
+            (b"*\r\n", MultibulkLength),
+            (b"*99999999999\r\n", MultibulkLength),
+            (b"*9223372036854775808\r\n", MultibulkLength),
+            (b"*-9223372036854775809\r\n", MultibulkLength),
+            (b"*1048577\r\n", MultibulkLength),
+            (b"*1 $abc\r\nPING\r\n", MultibulkLength),
+            (b"*01\r\n", MultibulkLength),
+            (b"*+1\r\n", MultibulkLength),
+            (b"* 1\r\n", MultibulkLength),
+            (b"*-0\r\n", MultibulkLength),
+            (b"*00\r\n", MultibulkLength),
+            (b"*1\r\n$abc\r\n", BulkLength),
+            (b"*1\r\n$\r\n", BulkLength),
+            (b"*1\r\n$99999999999\r\n", BulkLength),
+            (b"*1\r\n$536870913\r\n", BulkLength),
+            (b"*1\r\n$-1\r\n", BulkLength),
+            (b"*1\r\n$-5\r\n", BulkLength),
+            (b"*1\r\n$04\r\nPING\r\n", BulkLength),
+            (b"*1\r\n$+4\r\nPING\r\n", BulkLength),
+            (b"*2\r\n$3\r\nGET\r\n:5\r\n", ExpectedBulk(b':')),
+            (b"*1\r\n*1\r\n", ExpectedBulk(b'*')),
+            (b"*1\r\n\r\n", ExpectedBulk(b'\r')),
+            (b"*1\r\n\xff\r\n", ExpectedBulk(0xff)),
+            (b"ECHO \"abc\r\n", UnbalancedQuotes),
+            (b"'\r\n", UnbalancedQuotes),
+        ];
+        for (data, error) in cases {
+            assert_eq!(run(data), [Err(*error)], "{}", data.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn the_texts_of_errors() {
+        let text = |error: ProtocolError| {
+            let mut out = Vec::new();
+            error.write_to(&mut out);
+            out.escape_ascii().to_string()
+        };
+        assert_eq!(
+            text(ProtocolError::MultibulkLength),
+            r"-ERR Protocol error: invalid multibulk length\r\n"
+        );
+        for (byte, shown) in [(b':', ":"), (b'\r', " "), (b'\n', " "), (0xff, "\\xff")] {
+            let want = format!(r"-ERR Protocol error: expected \'$\', got \'{shown}\'\r\n");
+            assert_eq!(text(ProtocolError::ExpectedBulk(byte)), want);
+        }
+        let shown = ProtocolError::ExpectedBulk(0).to_string();
+        assert_eq!(shown, "expected '$', got '\\x00'");
+    }
+
+    #[test]
+    fn a_line_may_be_64_kib_long() {
+        let long = |start: &str, len: usize, end: &str| {
+            let mut line = start.as_bytes().to_vec();
+            let word = line.len() - start.rfind('\n').map_or(0, |at| at + 1);
+            line.resize(start.len() - word + len, b'1');
+            line.extend_from_slice(end.as_bytes());
+            run(&line)
+        };
+        for (start, error) in [
+            ("a", ProtocolError::InlineLine),
+            ("*", ProtocolError::MultibulkLine),
+            ("*1\r\n$", ProtocolError::BulkLine),
+            ("*1\r\n:", ProtocolError::BulkLine),
+        ] {
+            assert_eq!(long(start, INLINE_MAX, ""), [], "{start}");
+            assert_eq!(long(start, INLINE_MAX + 1, ""), [Err(error)], "{start}");
+            // The line end comes too late, wherever the bytes were cut.
+            assert_eq!(long(start, INLINE_MAX + 1, "\r\n"), [Err(error)], "{start}");
+        }
+        assert_eq!(long("a", INLINE_MAX - 1, "\r\n").len(), 1);
+        assert_eq!(long("*", INLINE_MAX - 1, "\r\n"), [Err(ProtocolError::MultibulkLength)]);
+        assert_eq!(long("*1\r\n$", INLINE_MAX - 1, "\r\n"), [Err(ProtocolError::BulkLength)]);
+    }
+
+    #[test]
+    fn only_small_requests_are_read_before_authentication() {
+        let limits = ParseLimits { authenticated: false, ..ParseLimits::default() };
+        let run = |data: &[u8]| Connection::run(&[data], &limits);
+        assert_eq!(run(b"*10\r\n"), []);
+        assert_eq!(run(b"*11\r\n"), [Err(ProtocolError::UnauthenticatedMultibulk)]);
+        assert_eq!(run(b"*99999999999\r\n"), [Err(ProtocolError::MultibulkLength)]);
+        assert_eq!(run(b"*1\r\n$16384\r\n"), []);
+        assert_eq!(run(b"*1\r\n$16385\r\n"), [Err(ProtocolError::UnauthenticatedBulk)]);
+        assert_eq!(run(b"*1\r\n$99999999999\r\n"), [Err(ProtocolError::BulkLength)]);
+        assert_eq!(run(b"*2\r\n$4\r\nAUTH\r\n$2\r\npw\r\n"), [words(&["AUTH", "pw"])]);
+    }
+
+    /// Requests of every kind, some with arguments on both sides of the limit for large bulks.
+    fn mixed_requests() -> Vec<u8> {
+        let mut data = Vec::new();
+        let value = vec![b'v'; BULK_DIRECT_MIN + 1];
+        let key = vec![b'k'; BULK_DIRECT_MIN + 5];
+        encode(&[b"PING"], &mut data);
+        encode(&[b"SET", &key, &value], &mut data);
+        data.extend_from_slice(b"SET \"a b\" 'c'\r\n\r\n*0\r\n");
+        encode(&[b"SET", b"k", &value[1..]], &mut data);
+        encode(&[&value, b"", b"x"], &mut data);
+        data.extend_from_slice(b"*1\r\n:5\r\n");
+        data
+    }
+
+    #[test]
+    fn a_cut_at_any_byte_changes_nothing() {
+        let data = mixed_requests();
+        let want = run(&data);
+        assert_eq!(want.len(), 6);
+        for cut in 0..data.len() {
+            // Inside the long runs of one letter, cuts are alike.
+            if cut > 2 && data[cut - 2..=cut].iter().all(|&b| b == data[cut]) && cut % 997 != 0 {
+                continue;
+            }
+            let (head, tail) = data.split_at(cut);
+            let got = Connection::run(&[head, tail], &ParseLimits::default());
+            assert_eq!(got, want, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn random_bytes_parse_alike_however_they_are_cut() {
+        let seed = 0x5e5b;
+        let mut rng = SplitMix64::new(seed);
+        let limits = ParseLimits { inline_max: 40, ..ParseLimits::default() };
+        let parts: &[&[u8]] = &[
+            b"*1\r\n",
+            b"*2\r\n",
+            b"$1\r\n",
+            b"$3\r\nabc\r\n",
+            b"x",
+            b"\r\n",
+            b"\n",
+            b"\r",
+            b"\"",
+            b"'",
+            b"*",
+            b"$",
+            b"-",
+            b"0",
+            b"7",
+            b" ",
+            b"PING\r\n",
+            b"*1\r\n$4\r\nPING\r\n",
+            b"\\",
+        ];
+        for round in 0..20_000 {
+            let mut data = Vec::new();
+            for _ in 0..rng.below(20) {
+                data.extend_from_slice(parts[rng.below(parts.len() as u64) as usize]);
+            }
+            let want = Connection::run(&[&data], &limits);
+            let mut chunks = Vec::new();
+            let mut rest = &data[..];
+            while !rest.is_empty() {
+                let (head, tail) = rest.split_at(1 + rng.below(rest.len() as u64) as usize);
+                chunks.push(head);
+                rest = tail;
+            }
+            let got = Connection::run(&chunks, &limits);
+            assert_eq!(got, want, "{}, round {round}, {seed:#x}", data.escape_ascii());
+        }
+    }
+
+    /// What was understood may change under the parser: it is not looked at again.
+    #[test]
+    fn nothing_is_parsed_twice() {
+        let mut data = Vec::new();
+        encode(&[b"MSET", b"key", b"value", b"k2", b"v2"], &mut data);
+        let (mut request, limits) = (Request::new(), ParseLimits::default());
+        for len in 0..data.len() {
+            let mut seen = data[..len].to_vec();
+            seen[..request.consumed()].fill(b'?');
+            assert_eq!(request.parse(&seen, &limits), Step::Incomplete, "{len} bytes");
+        }
+        assert_eq!(request.parse(&data, &limits), Step::Complete);
+        assert_eq!(request.consumed(), data.len());
+        assert_eq!(request.args(&data).get(4), b"v2");
+    }
+
+    #[test]
+    fn announcements_cost_no_memory() {
+        let mut request = Request::new();
+        let limits = ParseLimits::default();
+        assert_eq!(request.parse(b"*1048576\r\n$3\r\n", &limits), Step::Incomplete);
+        assert!(request.heap_bytes() < 1024);
+        request.reset();
+        let step = request.parse(b"*1\r\n$536870912\r\nabc", &limits);
+        assert_eq!(step, Step::LargeBulk { len: 536_870_912 });
+        assert_eq!(request.consumed(), 16);
+        assert!(request.heap_bytes() < 1024);
+    }
+
+    #[test]
+    fn a_reused_request_allocates_nothing_and_keeps_little() {
+        let (mut request, limits) = (Request::new(), ParseLimits::default());
+        let mut large = Vec::new();
+        encode(&vec![&b"x"[..]; 50_000], &mut large);
+        assert_eq!(request.parse(&large, &limits), Step::Complete);
+        assert!(request.heap_bytes() > 50_000 * size_of::<Span>());
+        request.reset();
+        let kept = request.heap_bytes();
+        assert!(kept <= REQUEST_SPANS_KEPT * size_of::<Span>() + REQUEST_INLINE_KEPT);
+        for _ in 0..10 {
+            let data = b"*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n";
+            assert_eq!(request.parse(data, &limits), Step::Complete);
+            request.reset();
+        }
+        assert_eq!(request.heap_bytes(), kept);
+    }
+
+    #[test]
+    fn large_arguments_are_found_and_taken_by_their_index() {
+        let len = BULK_DIRECT_MIN + 1;
+        let head = format!("*6\r\n$4\r\nMSET\r\n${len}\r\n");
+        let mut buf = head.into_bytes();
+        let (mut request, limits) = (Request::new(), ParseLimits::default());
+        for (letter, headroom) in [(b'a', 4), (b'b', len), (b'c', len), (b'd', 2)] {
+            assert_eq!(request.parse(&buf, &limits), Step::LargeBulk { len });
+            assert_eq!(request.consumed(), buf.len());
+            assert_eq!(request.large_headroom(), LARGE_HEADROOM + headroom);
+            let mut bulk = BulkBuf::reserve(request.large_headroom(), len).expect("room");
+            bulk.extend(&vec![letter; len]);
+            request.large_received(bulk);
+            // Behind the third a small argument comes in between.
+            let small = if letter == b'c' { "$2\r\nxy\r\n" } else { "" };
+            let next = if letter == b'd' { String::new() } else { format!("{small}${len}\r\n") };
+            buf.extend_from_slice(format!("\r\n{next}").as_bytes());
+        }
+        assert_eq!(request.parse(&buf, &limits), Step::Complete);
+        assert!(request.heap_bytes() >= 4 * len);
+        let first = |request: &Request, index| request.args(&buf).get(index).first().copied();
+        assert!(request.take_large(0).is_none());
+        assert!(request.take_large(4).is_none());
+        assert!(request.take_large(6).is_none());
+        assert_eq!(request.take_large(1).map(|bulk| bulk.filled()[0]), Some(b'a'));
+        assert!(request.take_large(1).is_none());
+        assert_eq!(first(&request, 1), None);
+        assert_eq!(first(&request, 2), Some(b'b'));
+        assert_eq!(request.take_large(5).map(|bulk| bulk.filled()[0]), Some(b'd'));
+        assert_eq!(first(&request, 3), Some(b'c'));
+        assert_eq!(request.take_large(3).map(|bulk| bulk.filled()[0]), Some(b'c'));
+        assert_eq!(request.take_large(2).map(|bulk| bulk.filled()[0]), Some(b'b'));
+        assert_eq!(request.args(&buf).get(4), b"xy");
+        assert_eq!(request.args(&buf).total_len(), 6);
+    }
+}

@@ -205,3 +205,100 @@ fn push_header(buf: &mut Vec<u8>, kind: u8, value: i64) {
     buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     buf.extend_from_slice(b"\r\n");
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Value(&'static [u8]);
+    impl LargeReply for Value {
+        fn bytes(&self) -> &[u8] {
+            self.0
+        }
+    }
+
+    fn written(protocol: Protocol, write: impl FnOnce(&mut Reply<'_>)) -> String {
+        let mut queue = OutQueue::default();
+        write(&mut Reply::new(&mut queue, protocol));
+        let (pieces, count) = queue.pieces::<8>(0);
+        String::from_utf8_lossy(&pieces[..count].concat()).into_owned()
+    }
+
+    fn both(write: impl Fn(&mut Reply<'_>)) -> [String; 2] {
+        [written(Protocol::Resp2, &write), written(Protocol::Resp3, &write)]
+    }
+
+    #[test]
+    fn what_is_the_same_in_both_protocols() {
+        let same = |want: &str, write: fn(&mut Reply<'_>)| {
+            assert_eq!(both(write), [want, want]);
+        };
+        same("+OK\r\n", |reply| reply.ok());
+        same("+QUEUED\r\n", |reply| reply.simple("QUEUED"));
+        same(":0\r\n", |reply| reply.int(0));
+        same(":9\r\n:10\r\n", |reply| {
+            reply.int(9);
+            reply.int(10);
+        });
+        same(":-1\r\n", |reply| reply.int(-1));
+        same(":9223372036854775807\r\n", |reply| reply.int(i64::MAX));
+        same(":-9223372036854775808\r\n", |reply| reply.int(i64::MIN));
+        same("$0\r\n\r\n", |reply| reply.bulk(b""));
+        same("$11\r\nHello World\r\n", |reply| reply.bulk(b"Hello World"));
+        same("$2\r\n\r\n\r\n", |reply| reply.bulk(b"\r\n"));
+        same("$3\r\n-12\r\n", |reply| reply.bulk_int(-12));
+        same("*0\r\n", |reply| reply.array(0));
+        same("*1024\r\n", |reply| reply.array(1024));
+        same("$5\r\nlarge\r\n:1\r\n", |reply| {
+            reply.bulk_large(Box::new(Value(b"large")));
+            reply.int(1);
+        });
+    }
+
+    #[test]
+    fn an_error_stays_one_line() {
+        let line = |text: &[u8]| written(Protocol::Resp2, |reply| reply.error_bytes(text));
+        assert_eq!(line(b"ERR unknown command 'A\r\nb'"), "-ERR unknown command 'A  b'\r\n");
+        assert_eq!(line(b"ERR it ends\r\n\n"), "-ERR it ends\r\n");
+        assert_eq!(written(Protocol::Resp3, |r| r.error("WRONGTYPE no")), "-WRONGTYPE no\r\n");
+    }
+
+    #[test]
+    fn types_that_only_resp3_has() {
+        assert_eq!(both(|r| r.nil()), ["$-1\r\n", "_\r\n"]);
+        assert_eq!(both(|r| r.nil_array()), ["*-1\r\n", "_\r\n"]);
+        assert_eq!(both(|r| r.boolean(true)), [":1\r\n", "#t\r\n"]);
+        assert_eq!(both(|r| r.boolean(false)), [":0\r\n", "#f\r\n"]);
+        assert_eq!(both(|r| r.map(3)), ["*6\r\n", "%3\r\n"]);
+        assert_eq!(both(|r| r.set(3)), ["*3\r\n", "~3\r\n"]);
+        assert_eq!(both(|r| r.push(2)), ["*2\r\n", ">2\r\n"]);
+        let text = b"This is a verbatim\nstring";
+        assert_eq!(
+            both(|r| r.verbatim("txt", text)),
+            ["$25\r\nThis is a verbatim\nstring\r\n", "=29\r\ntxt:This is a verbatim\nstring\r\n"]
+        );
+        let digits = "1234567999999999999999999999999999999";
+        assert_eq!(
+            both(|r| r.big_number(digits)),
+            [format!("$37\r\n{digits}\r\n"), format!("({digits}\r\n")]
+        );
+    }
+
+    #[test]
+    fn doubles() {
+        assert_eq!(both(|r| r.double(3.141)), ["$5\r\n3.141\r\n", ",3.141\r\n"]);
+        assert_eq!(both(|r| r.double(2.0)), ["$1\r\n2\r\n", ",2\r\n"]);
+        assert_eq!(both(|r| r.double(f64::INFINITY)), ["$3\r\ninf\r\n", ",inf\r\n"]);
+        assert_eq!(both(|r| r.double(f64::NEG_INFINITY)), ["$4\r\n-inf\r\n", ",-inf\r\n"]);
+    }
+
+    #[test]
+    fn hello_changes_the_protocol_between_two_replies() {
+        let text = written(Protocol::Resp2, |reply| {
+            reply.nil();
+            reply.set_protocol(Protocol::Resp3);
+            reply.nil();
+        });
+        assert_eq!(text, "$-1\r\n_\r\n");
+    }
+}
