@@ -10,8 +10,10 @@ use crate::config::Config;
 use crate::engine::{CmdError, Count, Effects, Engine, Tally};
 use crate::limits::ERROR_CODES_MAX;
 use crate::net::Hub;
+use crate::sys::eventfd::EventFd;
 use crate::util::rng::SplitMix64;
 use crossbeam_utils::CachePadded;
+use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -91,10 +93,24 @@ pub struct Local {
 }
 
 /// A request to end the process.
-#[derive(Default)]
 pub struct Shutdown {
     /// Set once by whoever asks for it.
     pub requested: AtomicBool,
+    /// Rung after that.
+    pub bell: EventFd,
+}
+
+impl Shutdown {
+    fn new() -> io::Result<Shutdown> {
+        Ok(Shutdown { requested: AtomicBool::new(false), bell: EventFd::new()? })
+    }
+
+    /// Asks for the end of the process.
+    pub fn request(&self) {
+        self.requested.store(true, Ordering::SeqCst);
+        // It refuses only when rung 2^64 - 2 times, and then it is rung.
+        let _ = self.bell.ring();
+    }
 }
 
 /// Numbers that a tick keeps.
@@ -126,10 +142,11 @@ impl Gauges {
 }
 
 impl Node {
-    /// A server with an empty keyspace and `workers` workers.
-    pub fn new(config: Config, identity: Identity, workers: usize) -> Node {
+    /// A server with an empty keyspace and `workers` workers. An error if the system has no
+    /// descriptor left.
+    pub fn new(config: Config, identity: Identity, workers: usize) -> io::Result<Node> {
         let seed = random_seed();
-        Node {
+        Ok(Node {
             engine: Engine::new(seed),
             config,
             identity,
@@ -140,9 +157,9 @@ impl Node {
             monitors: Monitors::default(),
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
-            shutdown: Shutdown::default(),
+            shutdown: Shutdown::new()?,
             gauges: Gauges::default(),
-        }
+        })
     }
 
     /// True when a command that needs memory must be refused.

@@ -44,6 +44,15 @@ impl Signals {
             .map_err(|cause| failed("open a signalfd", cause))
     }
 
+    /// From now on SIGTERM and SIGINT end the process at once, as if it knew nothing of them.
+    /// For the thread that has taken the first one.
+    pub fn let_ends_through(&self) -> io::Result<()> {
+        let mut mask = SigSet::empty();
+        mask.add(Number::SIGTERM);
+        mask.add(Number::SIGINT);
+        mask.thread_unblock().map_err(|cause| failed("unblock signals", cause))
+    }
+
     /// The next signal, if one came.
     pub fn read(&self) -> io::Result<Option<Signal>> {
         let info = self.0.read_signal().map_err(|cause| failed("read a signal", cause))?;

@@ -1,0 +1,54 @@
+//! Why a server could not start. Each text is one line that says what to do.
+
+use crate::config::bind::BindError;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Why a server could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// An address of `bind` cannot be resolved.
+    Bind(BindError),
+    /// A TCP address cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// A unix socket cannot be listened on.
+    ListenUnix(PathBuf, io::Error),
+    /// Neither TCP nor unix socket is configured.
+    NothingToListenOn,
+    /// The operating system refused something that a server needs.
+    System(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Bind(error) => error.fmt(f),
+            StartError::Listen(address, error) if error.kind() == io::ErrorKind::AddrInUse => {
+                write!(
+                    f,
+                    "port {} is in use on {}: stop the other server or choose another --port",
+                    address.port(),
+                    address.ip()
+                )
+            }
+            StartError::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            StartError::ListenUnix(path, error) => {
+                write!(f, "cannot listen on unix socket {}: {error}", path.display())
+            }
+            StartError::NothingToListenOn => {
+                f.write_str("nothing to listen on: 'port' is 0 and 'unixsocket' is empty")
+            }
+            StartError::System(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+impl From<io::Error> for StartError {
+    fn from(error: io::Error) -> StartError {
+        StartError::System(error)
+    }
+}
