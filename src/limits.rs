@@ -50,7 +50,7 @@ pub const REQUEST_SPANS_KEPT: usize = 1024;
 /// Bytes of an inline request that memory is kept for once it was answered.
 pub const REQUEST_INLINE_KEPT: usize = 4096;
 /// Bytes reserved in front of a large bulk for the header of an entry; its key comes on top.
-pub const LARGE_HEADROOM: usize = 48;
+pub const LARGE_HEADROOM: usize = 64;
 /// Arguments of one request before authentication.
 pub const UNAUTH_ARGS_MAX: usize = 10;
 /// Bytes of one bulk before authentication.
@@ -100,6 +100,23 @@ pub const COLLECT_STEPS_IDLE: usize = 8;
 pub const BUCKET_SLOTS: usize = 7;
 /// Buckets in a segment: 4 KiB.
 pub const SEGMENT_BUCKETS: usize = 64;
+/// Leading hash bits by which segments are told apart at most; where they do not suffice, a
+/// segment gets an overflow chain.
+pub const SEGMENT_DEPTH_MAX: u32 = 31;
+/// Words that a table's directory may have for each of its segments. Where hashes are so alike
+/// that it would need more, a segment gets an overflow chain.
+pub const DIRECTORY_WORDS_PER_SEGMENT: u64 = 256;
+
+/// Lookups of one key before the reader takes the shard's lock.
+pub const READ_TRIES: usize = 64;
+/// Lookups of several keys as a whole before the reader takes their shards' locks.
+pub const READ_MANY_TRIES: usize = 3;
+/// Home buckets that one SCAN call passes without having seen enough keys; it returns then.
+pub const SCAN_STEPS_MAX: usize = 4096;
+/// Home buckets that a SCAN passes before it lets go of the shard's lock for a moment.
+pub const SCAN_LOCK_STEPS: usize = 256;
+/// What retiring an empty segment of a flushed table costs of a budget counted in entries.
+pub const FLUSH_SEGMENT_PRICE: usize = 8;
 
 /// Bytes of elements in one node of a list; an element that does not fit opens another node.
 pub const LIST_NODE_BYTES: usize = 8 * 1024;

@@ -4,7 +4,6 @@
 //! and asks the CPU for the buckets; the second asks for the entries; the third executes in
 //! order. So the cache misses of up to sixteen commands overlap.
 
-use super::client::command_code;
 use super::node::{Local, Node, NodeHub};
 use super::session::{Cx, ReplyMode, Session};
 use super::slowlog::{SlowCommand, cut_args};
@@ -235,7 +234,6 @@ impl<'a> ExecutionRun<'a> {
             hash: prepared.hash,
             hash_slot: prepared.hash_slot,
         });
-        io.card.command.store(command_code(row, command, args), Relaxed);
         let mark_len = io.out.len();
         let mut flow = Flow::Next;
         let outcome = match command.run {
@@ -270,16 +268,12 @@ impl<'a> ExecutionRun<'a> {
                 run(&walk, args, &mut Reply::new(io.out, io.session.protocol))
             }
             Run::Session(run) => {
-                // A sub-command with a row of its own runs its own function.
-                let run = match sub_command(command, args) {
-                    Some(Command { run: Run::Session(sub), .. }) => *sub,
-                    _ => run,
-                };
                 let (outcome, then) = call_session(io, command, run, args, self.now_ms);
                 flow = then;
                 outcome
             }
         };
+        io.card.command.store(row as u16 + 1, Relaxed);
         if let Err(error) = &outcome {
             answer_error(self.node, io, error);
         }

@@ -3,7 +3,6 @@
 pub mod table;
 
 mod bits;
-mod client;
 mod command_stats;
 mod connection;
 mod dispatch;
@@ -25,9 +24,6 @@ mod slowlog;
 mod strings;
 mod transactions;
 mod zsets;
-
-/// The version of Redis whose behaviour is followed, as clients ask for it.
-pub const REDIS_VERSION: &str = "7.2.4";
 
 pub use node::{Identity, Node, NodeHub, random_seed};
 pub use session::{Cx, Session};

@@ -1,12 +1,39 @@
 //! The keyspace: 512 shards of buckets, read without a lock, written under one lock a shard.
 //!
 //! This file is the room's public face; see the files for how each part works.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `hash` | key to hash slot, shard and position in hash order |
+//! | `entry` | header, key and value in one allocation; making, sharing, freeing |
+//! | `segment` | 64 buckets of a control word and 7 slots: layout and words |
+//! | `slab` | the memory of segments and directories |
+//! | `table` | lookups, changes and growth; the shard's lock |
+//! | `shard`, `held` | the store without a lock, and under locks |
+//! | `expire`, `scan`, `watch` | active expiry; SCAN and RANDOMKEY; WATCH |
+//! | `objects` | the collections |
 
 mod entry;
+mod expire;
+mod footprint;
+mod hash;
+mod held;
 pub mod objects;
+mod scan;
+mod segment;
 mod shard;
+mod shard_set;
+mod slab;
 mod table;
+#[cfg(test)]
+mod tests;
+mod watch;
 
+pub use crate::sync::reclaim::Pin;
 pub use entry::{EntryRef, Kind, SharedValue};
+pub use hash::Key;
+pub use held::{Held, Taken, Value};
 pub use objects::Object;
-pub use shard::{Held, Key, Pin, ShardSet, Store, Taken, Value, Watch};
+pub use shard::Store;
+pub use shard_set::ShardSet;
+pub use watch::Watch;

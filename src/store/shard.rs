@@ -1,292 +1,246 @@
-//! Shards, locks, and what is done under them.
+//! The store: 512 shards, and what can be done without a lock.
 
-use super::entry::{EntryRef, Kind};
-use super::objects::Object;
-use crate::sys::bulk::BulkBuf;
-use std::marker::PhantomData;
+use super::entry::EntryRef;
+use super::hash::{Key, KeyHasher};
+use super::held::Held;
+use super::shard_set::ShardSet;
+use super::table::{Note, Tables};
+use super::watch::Watchers;
+use crate::limits::{BATCH_COMMANDS, READ_MANY_TRIES, READ_TRIES, SHARDS};
+use crate::sync::exclusive::ExclusiveSeq;
+use crate::sync::reclaim::{self, Pin};
+use crossbeam_utils::CachePadded;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// A key with its hashes; made once per request by [`Store::key`].
-#[derive(Clone, Copy, Debug)]
-pub struct Key<'a> {
-    /// The key's bytes.
-    pub bytes: &'a [u8],
-    /// Position in hash order: the low five bits of the hash slot, then the keyed hash.
-    pub hash: u64,
-    /// Redis' hash slot.
-    pub hash_slot: u16,
+/// What a shard's lock guards beside its tables.
+#[derive(Default)]
+pub struct ShardState {
+    /// The newest time (ms) by which a key here was judged; it never goes back.
+    pub clock: u64,
+    /// Who watches keys of this shard.
+    pub watchers: Watchers,
 }
 
-impl Key<'_> {
-    /// The shard the key lives in.
-    #[inline]
-    pub fn shard(&self) -> u16 {
-        self.hash_slot >> 5
-    }
+/// One of 512 parts of the keyspace. The first line is all that a reader needs of it, and is
+/// written only by multi-key writers and when a table comes or goes.
+#[repr(C, align(128))]
+pub struct Shard {
+    exclusive: ExclusiveSeq,
+    tables: Tables<ShardState>,
+    last_lsn: CachePadded<AtomicU64>,
 }
 
-/// A value to be stored.
-pub enum Value<'a> {
-    /// A string, copied.
-    Str(&'a [u8]),
-    /// A string given in pieces (APPEND, SETRANGE), copied; shown as `raw`.
-    Raw(&'a [&'a [u8]]),
-    /// A large string, made into an entry where it lies if its head room allows.
-    Bulk(BulkBuf),
-    /// A collection.
-    Object(Object),
-    /// What [`Held::take`] gave.
-    Taken(Taken),
-}
+impl Shard {
+    /// The sequence that multi-key writers raise.
+    #[inline(always)]
+    pub fn exclusive(&self) -> &ExclusiveSeq {
+        &self.exclusive
+    }
 
-/// A value taken out of the keyspace: a string, or a collection with its elements unmoved.
-pub struct Taken {
-    _p: (),
-}
+    /// The tables.
+    #[inline(always)]
+    pub fn tables(&self) -> &Tables<ShardState> {
+        &self.tables
+    }
 
-impl Taken {
-    /// What it is.
-    pub fn kind(&self) -> Kind {
-        todo!()
-    }
-    /// Its deadline when it was taken.
-    pub fn deadline(&self) -> Option<u64> {
-        todo!()
-    }
-}
-
-/// A set of shards to be locked together.
-#[derive(Clone, Debug, Default)]
-pub struct ShardSet {
-    words: [u64; 8],
-}
-
-impl ShardSet {
-    /// No shard.
-    pub fn new() -> ShardSet {
-        ShardSet::default()
-    }
-    /// Every shard.
-    pub fn all() -> ShardSet {
-        ShardSet { words: [u64::MAX; 8] }
-    }
-    /// Adds one.
-    pub fn insert(&mut self, shard: u16) {
-        self.words[shard as usize >> 6] |= 1 << (shard & 63);
-    }
-    /// True when `shard` is in the set.
-    pub fn contains(&self, shard: u16) -> bool {
-        self.words[shard as usize >> 6] & (1 << (shard & 63)) != 0
-    }
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.words.iter().map(|word| word.count_ones() as usize).sum()
-    }
-    /// True when there is none.
-    pub fn is_empty(&self) -> bool {
-        self.words == [0; 8]
-    }
-    /// In ascending order.
-    pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..512u16).filter(|&shard| self.contains(shard))
+    /// The position of the last record that changed the shard.
+    pub fn last_lsn(&self) -> &AtomicU64 {
+        &self.last_lsn
     }
 }
 
 /// The keyspace.
 pub struct Store {
-    _p: (),
+    shards: Box<[Shard; SHARDS]>,
+    hasher: Arc<KeyHasher>,
+    tracking: AtomicBool,
 }
-
-/// Proof that a thread is pinned: entries found under it stay valid while it lives.
-pub use crate::sync::reclaim::Pin;
 
 impl Store {
     /// An empty store whose hash is keyed by `seed`.
-    pub fn new(_seed: u64) -> Store {
-        todo!()
+    pub fn new(seed: u64) -> Store {
+        Store::with_hasher(KeyHasher::new(seed))
     }
+
+    /// An empty store with a given hash.
+    pub(super) fn with_hasher(hasher: KeyHasher) -> Store {
+        let hasher = Arc::new(hasher);
+        let shards: Box<[Shard]> = (0..SHARDS)
+            .map(|_| Shard {
+                exclusive: ExclusiveSeq::new(),
+                tables: Tables::new(Arc::clone(&hasher), ShardState::default()),
+                last_lsn: CachePadded::new(AtomicU64::new(0)),
+            })
+            .collect();
+        let Ok(shards) = shards.try_into() else { unreachable!("{SHARDS} were made") };
+        Store { shards, hasher, tracking: AtomicBool::new(false) }
+    }
+
     /// Hashes a key.
     #[inline]
-    pub fn key<'a>(&self, _bytes: &'a [u8]) -> Key<'a> {
-        todo!()
+    pub fn key<'a>(&self, bytes: &'a [u8]) -> Key<'a> {
+        self.hasher.key(bytes)
     }
+
+    #[inline(always)]
+    pub(super) fn shard(&self, shard: u16) -> &Shard {
+        &self.shards[usize::from(shard) % SHARDS]
+    }
+
+    pub(super) fn shards(&self) -> &[Shard] {
+        &*self.shards
+    }
+
+    /// Whether reads mark entries as visited, for eviction. Off at first.
+    pub fn set_tracking(&self, on: bool) {
+        // Relaxed: marks are hints.
+        self.tracking.store(on, Ordering::Relaxed);
+    }
+
     /// Asks the CPU for the line of the key's bucket. A hint only.
     #[inline]
-    pub fn prefetch_bucket(&self, _pin: &Pin, _db: u8, _key: &Key<'_>) {
-        todo!()
+    pub fn prefetch_bucket(&self, pin: &Pin, db: u8, key: &Key<'_>) {
+        self.shard(key.shard()).tables.prefetch_bucket(pin, db, key.hash);
     }
+
     /// Asks the CPU for the line of the key's entry (the bucket should have arrived).
     #[inline]
-    pub fn prefetch_entry(&self, _pin: &Pin, _db: u8, _key: &Key<'_>) {
-        todo!()
+    pub fn prefetch_entry(&self, pin: &Pin, db: u8, key: &Key<'_>) {
+        self.shard(key.shard()).tables.prefetch_entry(pin, db, key.hash);
     }
+
     /// Lock-free lookup; the entry may be past its deadline, which the caller judges.
+    ///
+    /// The exclusive sequence is looked at before (a client that saw one key of a transaction
+    /// sees the others) and after (no state from the middle of a transaction is ever seen).
     #[inline]
-    pub fn get<'p>(&self, _pin: &'p Pin, _db: u8, _key: &Key<'_>) -> Option<EntryRef<'p>> {
-        todo!()
+    pub fn get<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>) -> Option<EntryRef<'p>> {
+        let shard = self.shard(key.shard());
+        let track = self.tracking.load(Ordering::Relaxed);
+        if let Some(seen) = shard.exclusive.check()
+            && let Ok(found) = shard.tables.read(pin, db, key.hash, key.bytes, track)
+            && shard.exclusive.unchanged(seen)
+        {
+            return found;
+        }
+        self.get_slowly(pin, db, key)
     }
+
+    /// A writer was in the way: tries again, and at last takes the lock.
+    #[cold]
+    fn get_slowly<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>) -> Option<EntryRef<'p>> {
+        let shard = self.shard(key.shard());
+        for _ in 0..READ_TRIES {
+            let Some(seen) = shard.exclusive.check() else { break };
+            let found = shard.tables.read(pin, db, key.hash, key.bytes, false);
+            if let Ok(found) = found
+                && shard.exclusive.unchanged(seen)
+            {
+                return found;
+            }
+            std::hint::spin_loop();
+        }
+        shard.tables.lock().find_pinned(pin, db, key.hash, key.bytes)
+    }
+
     /// Lookup of several keys as one moment saw them, appended to `out` in the order of `keys`.
     pub fn get_many<'p>(
         &self,
-        _pin: &'p Pin,
-        _db: u8,
-        _keys: &[Key<'_>],
-        _out: &mut Vec<Option<EntryRef<'p>>>,
+        pin: &'p Pin,
+        db: u8,
+        keys: &[Key<'_>],
+        out: &mut Vec<Option<EntryRef<'p>>>,
     ) {
-        todo!()
+        if let [key] = keys {
+            return out.push(self.get(pin, db, key));
+        }
+        self.prefetch_many(pin, db, keys);
+        let start = out.len();
+        let mut notes = Vec::with_capacity(keys.len());
+        for _ in 0..READ_MANY_TRIES {
+            if self.read_many(pin, db, keys, &mut notes, out) {
+                return;
+            }
+            notes.clear();
+            out.truncate(start);
+        }
+        let mut shards = ShardSet::new();
+        keys.iter().for_each(|key| shards.insert(key.shard()));
+        let held = self.lock(&shards);
+        out.extend(keys.iter().map(|key| held.find_pinned(pin, db, key)));
     }
+
+    fn prefetch_many(&self, pin: &Pin, db: u8, keys: &[Key<'_>]) {
+        for batch in keys.chunks(BATCH_COMMANDS) {
+            batch.iter().for_each(|key| self.prefetch_bucket(pin, db, key));
+            batch.iter().for_each(|key| self.prefetch_entry(pin, db, key));
+        }
+    }
+
+    /// Notes and reads all, then asks whether all notes still hold; false if one does not. Between
+    /// the last note and the first question nothing had changed: that is the moment.
+    fn read_many<'p>(
+        &self,
+        pin: &'p Pin,
+        db: u8,
+        keys: &[Key<'_>],
+        notes: &mut Vec<(u64, Note<'p>)>,
+        out: &mut Vec<Option<EntryRef<'p>>>,
+    ) -> bool {
+        for key in keys {
+            let shard = self.shard(key.shard());
+            let Some(seen) = shard.exclusive.check() else { return false };
+            let Ok((found, note)) = shard.tables.read_noted(pin, db, key.hash, key.bytes) else {
+                return false;
+            };
+            out.push(found);
+            notes.push((seen, note));
+        }
+        keys.iter().zip(notes).all(|(key, (seen, note))| {
+            let shard = self.shard(key.shard());
+            shard.tables.still(pin, db, key.hash, *note) && shard.exclusive.unchanged(*seen)
+        })
+    }
+
     /// Takes the writer locks of `shards`, in ascending order.
-    pub fn lock(&self, _shards: &ShardSet) -> Held<'_> {
-        todo!()
+    pub fn lock(&self, shards: &ShardSet) -> Held<'_> {
+        Held::new(self, shards)
     }
+
     /// Takes one shard's writer lock.
-    pub fn lock_one(&self, _shard: u16) -> Held<'_> {
-        todo!()
+    #[inline]
+    pub fn lock_one(&self, shard: u16) -> Held<'_> {
+        Held::one(self, shard)
     }
+
     /// Keys of a database, counted exactly (those past their deadline but not yet removed too).
-    pub fn len(&self, _db: u8) -> u64 {
-        todo!()
+    pub fn len(&self, db: u8) -> u64 {
+        let pin = reclaim::pin();
+        self.shards.iter().map(|shard| shard.tables.counts(&pin, db).0).sum()
     }
+
+    /// True when a database has no keys.
+    pub fn is_empty(&self, db: u8) -> bool {
+        self.len(db) == 0
+    }
+
     /// Keys of a database that have a deadline.
-    pub fn len_with_deadline(&self, _db: u8) -> u64 {
-        todo!()
+    pub fn len_with_deadline(&self, db: u8) -> u64 {
+        let pin = reclaim::pin();
+        self.shards.iter().map(|shard| shard.tables.counts(&pin, db).1).sum()
     }
+
     /// Bytes held by entries, objects, tables and what is retired but not yet freed.
     pub fn memory_bytes(&self) -> u64 {
-        todo!()
+        let held: u64 = self.shards.iter().map(|shard| shard.tables.bytes()).sum();
+        held + reclaim::limbo_bytes() as u64
     }
-    /// Visits keys in hash order from `cursor` until at least `count` were seen; the next
-    /// cursor, 0 at the end.
-    pub fn scan(
-        &self,
-        _db: u8,
-        _cursor: u64,
-        _count: usize,
-        _visit: &mut dyn FnMut(EntryRef<'_>, Option<&Object>),
-    ) -> u64 {
-        todo!()
-    }
-    /// A key chosen at random, given to `visit`; false when the database is empty.
-    pub fn random(&self, _db: u8, _random: u64, _visit: &mut dyn FnMut(EntryRef<'_>)) -> bool {
-        todo!()
-    }
-    /// Removes keys whose deadline is at or before `now` in the shards `of`, until `budget` keys
-    /// were examined; each removed key is given to `removed`. True when work is left.
-    pub fn expire_some(
-        &self,
-        _shard: u16,
-        _now: u64,
-        _budget: &mut usize,
-        _removed: &mut dyn FnMut(u8, &[u8]),
-    ) -> bool {
-        todo!()
-    }
-}
 
-/// Shards held by their writer locks; what a writer sees and changes.
-pub struct Held<'s> {
-    _p: PhantomData<&'s ()>,
-}
-
-impl<'s> Held<'s> {
-    /// The newest clock (ms) of the shards held.
-    pub fn clock(&self) -> u64 {
-        todo!()
-    }
-    /// Raises the clock of every shard held to `now`.
-    pub fn raise_clock(&mut self, _now: u64) {
-        todo!()
-    }
-    /// Announces that more than one publication follows, until the locks are released.
-    pub fn begin_exclusive(&mut self) {
-        todo!()
-    }
-    /// The entry of `key`, expired or not.
-    pub fn find(&self, _db: u8, _key: &Key<'_>) -> Option<EntryRef<'_>> {
-        todo!()
-    }
-    /// The collection of `key`, to read.
-    pub fn object(&self, _db: u8, _key: &Key<'_>) -> Option<&Object> {
-        todo!()
-    }
-    /// Changes the collection of `key` in place; memory is accounted when `change` returns.
-    pub fn change_object<R>(
-        &mut self,
-        _db: u8,
-        _key: &Key<'_>,
-        _change: impl FnOnce(&mut Object) -> R,
-    ) -> Option<R> {
-        todo!()
-    }
-    /// Stores `value` under `key`, replacing what is there.
-    pub fn put(&mut self, _db: u8, _key: &Key<'_>, _value: Value<'_>, _deadline: Option<u64>) {
-        todo!()
-    }
-    /// Removes `key`; true when it was there.
-    pub fn remove(&mut self, _db: u8, _key: &Key<'_>) -> bool {
-        todo!()
-    }
-    /// Takes the value of `key` out of the keyspace without copying a collection.
-    pub fn take(&mut self, _db: u8, _key: &Key<'_>) -> Option<Taken> {
-        todo!()
-    }
-    /// Sets or clears the deadline of `key`; false when it is absent.
-    pub fn set_deadline(&mut self, _db: u8, _key: &Key<'_>, _deadline: Option<u64>) -> bool {
-        todo!()
-    }
-    /// Empties a database in all shards held.
-    pub fn flush(&mut self, _db: u8) {
-        todo!()
-    }
-    /// Exchanges two databases in all shards held.
-    pub fn swap(&mut self, _first: u8, _second: u8) {
-        todo!()
-    }
-    /// As [`Store::scan`], for a holder of all shards.
-    pub fn scan(
-        &self,
-        _db: u8,
-        _cursor: u64,
-        _count: usize,
-        _visit: &mut dyn FnMut(EntryRef<'_>, Option<&Object>),
-    ) -> u64 {
-        todo!()
-    }
-    /// As [`Store::random`], for a holder of all shards.
-    pub fn random(&self, _db: u8, _random: u64, _visit: &mut dyn FnMut(EntryRef<'_>)) -> bool {
-        todo!()
-    }
-    /// Marks `watch` when `key` is changed by anyone from now on (WATCH).
-    pub fn watch(&mut self, _db: u8, _key: &Key<'_>, _watch: &std::sync::Arc<Watch>) {
-        todo!()
-    }
-    /// Forgets `watch` for `key`.
-    pub fn unwatch(&mut self, _db: u8, _key: &Key<'_>, _watch: &std::sync::Arc<Watch>) {
-        todo!()
-    }
-    /// Marks the watchers of `key`, as every change does by itself.
-    pub fn touch(&mut self, _db: u8, _key: &Key<'_>) {
-        todo!()
-    }
-    /// The store whose shards are held.
-    pub fn store(&self) -> &'s Store {
-        todo!()
-    }
-}
-
-/// The mark that tells a connection that a key it watches was changed. Set under the key's
-/// shard lock, read by EXEC with its locks held.
-#[derive(Debug, Default)]
-pub struct Watch {
-    marked: std::sync::atomic::AtomicBool,
-}
-
-impl Watch {
-    /// True once a watched key was changed.
-    pub fn is_marked(&self) -> bool {
-        self.marked.load(std::sync::atomic::Ordering::Relaxed)
-    }
-    /// A watched key was changed.
-    pub fn mark(&self) {
-        self.marked.store(true, std::sync::atomic::Ordering::Relaxed);
+    /// The position of the last record that changed a shard. A reader loads it after its last
+    /// look at the shard's entries.
+    pub fn last_lsn(&self, shard: u16) -> u64 {
+        // Acquire: pairs with the Release in `Held::set_last_lsn`.
+        self.shard(shard).last_lsn.load(Ordering::Acquire)
     }
 }

@@ -1,0 +1,307 @@
+//! Shards held by their writer locks: what a writer sees and changes.
+
+use super::entry::{EntryRef, Kind, NewEntry, Unlinked};
+use super::hash::Key;
+use super::objects::Object;
+use super::shard::{Shard, ShardState, Store};
+use super::shard_set::ShardSet;
+use super::table::Locked;
+use super::watch::Watch;
+use crate::sync::reclaim::Pin;
+use crate::sys::bulk::BulkBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// A value to be stored.
+pub enum Value<'a> {
+    /// A string, copied.
+    Str(&'a [u8]),
+    /// A string given in pieces (APPEND, SETRANGE), copied; shown as `raw`.
+    Raw(&'a [&'a [u8]]),
+    /// A large string, made into an entry where it lies if its head room allows.
+    Bulk(BulkBuf),
+    /// A collection.
+    Object(Object),
+    /// What [`Held::take`] gave.
+    Taken(Taken),
+}
+
+impl Value<'_> {
+    fn into_entry(self, key: &[u8], deadline: Option<u64>) -> NewEntry {
+        match self {
+            Value::Str(bytes) => NewEntry::string(key, &[bytes], false, deadline),
+            Value::Raw(pieces) => NewEntry::string(key, pieces, true, deadline),
+            Value::Bulk(bulk) => NewEntry::bulk(key, bulk, deadline),
+            Value::Object(object) => NewEntry::object(key, object, deadline),
+            Value::Taken(taken) => taken.entry.rehome(key, deadline),
+        }
+    }
+}
+
+/// A value taken out of the keyspace: a string, or a collection with its elements unmoved.
+pub struct Taken {
+    entry: Unlinked,
+}
+
+impl Taken {
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.entry.as_ref().kind()
+    }
+
+    /// Its deadline when it was taken.
+    pub fn deadline(&self) -> Option<u64> {
+        self.entry.as_ref().deadline()
+    }
+}
+
+/// One shard's lock.
+struct HeldShard<'s> {
+    number: u16,
+    shard: &'s Shard,
+    locked: Locked<'s, ShardState>,
+}
+
+impl<'s> HeldShard<'s> {
+    #[inline(always)]
+    fn take(store: &'s Store, number: u16) -> HeldShard<'s> {
+        let shard = store.shard(number);
+        HeldShard { number, shard, locked: shard.tables().lock() }
+    }
+
+    #[inline(always)]
+    fn mark_watchers(&self, db: u8, key: &Key<'_>) {
+        let watchers = &self.locked.state().watchers;
+        if !watchers.is_empty() {
+            watchers.mark(db, key.hash, key.bytes);
+        }
+    }
+}
+
+/// One shard, without an allocation, or several in ascending order.
+enum Shards<'s> {
+    One(HeldShard<'s>),
+    Several(Vec<HeldShard<'s>>),
+}
+
+/// Shards held by their writer locks; what a writer sees and changes.
+///
+/// Every method panics when the shard of its key is not held: that is a mistake of the caller's
+/// key list, which nothing that a client sends can bring about.
+pub struct Held<'s> {
+    store: &'s Store,
+    shards: Shards<'s>,
+    exclusive: bool,
+}
+
+impl<'s> Held<'s> {
+    #[inline]
+    pub(super) fn one(store: &'s Store, shard: u16) -> Held<'s> {
+        let shards = Shards::One(HeldShard::take(store, shard));
+        Held { store, shards, exclusive: false }
+    }
+
+    pub(super) fn new(store: &'s Store, shards: &ShardSet) -> Held<'s> {
+        let several = shards.iter().map(|number| HeldShard::take(store, number)).collect();
+        Held { store, shards: Shards::Several(several), exclusive: false }
+    }
+
+    #[inline(always)]
+    fn all(&self) -> &[HeldShard<'s>] {
+        match &self.shards {
+            Shards::One(shard) => std::slice::from_ref(shard),
+            Shards::Several(shards) => shards,
+        }
+    }
+
+    #[inline(always)]
+    fn all_mut(&mut self) -> &mut [HeldShard<'s>] {
+        match &mut self.shards {
+            Shards::One(shard) => std::slice::from_mut(shard),
+            Shards::Several(shards) => shards,
+        }
+    }
+
+    #[inline(always)]
+    fn index_of(&self, number: u16) -> usize {
+        let found = match &self.shards {
+            Shards::One(shard) => (shard.number == number).then_some(0),
+            Shards::Several(shards) => shards.binary_search_by_key(&number, |s| s.number).ok(),
+        };
+        found.unwrap_or_else(|| panic!("shard {number} is not among those that were locked"))
+    }
+
+    #[inline(always)]
+    fn shard(&self, key: &Key<'_>) -> &HeldShard<'s> {
+        let index = self.index_of(key.shard());
+        &self.all()[index]
+    }
+
+    #[inline(always)]
+    fn shard_mut(&mut self, key: &Key<'_>) -> &mut HeldShard<'s> {
+        let index = self.index_of(key.shard());
+        &mut self.all_mut()[index]
+    }
+
+    /// The lock of one shard.
+    pub(super) fn locked(&self, number: u16) -> &Locked<'s, ShardState> {
+        &self.all()[self.index_of(number)].locked
+    }
+
+    /// The newest clock (ms) of the shards held.
+    pub fn clock(&self) -> u64 {
+        self.all().iter().map(|shard| shard.locked.state().clock).max().unwrap_or(0)
+    }
+
+    /// Raises the clock of every shard held to `now`.
+    pub fn raise_clock(&mut self, now: u64) {
+        for shard in self.all_mut() {
+            let clock = &mut shard.locked.state_mut().clock;
+            *clock = now.max(*clock);
+        }
+    }
+
+    /// Announces that more than one publication follows, until the locks are released.
+    pub fn begin_exclusive(&mut self) {
+        if !self.exclusive {
+            self.exclusive = true;
+            self.all().iter().for_each(|held| held.shard.exclusive().raise());
+        }
+    }
+
+    /// Notes the position of the record that the following changes belong to. Called before the
+    /// first of them is made.
+    pub fn set_last_lsn(&mut self, lsn: u64) {
+        for held in self.all() {
+            // Release: pairs with the Acquire in `Store::last_lsn`.
+            held.shard.last_lsn().store(lsn, Ordering::Release);
+        }
+    }
+
+    /// The entry of `key`, expired or not.
+    #[inline]
+    pub fn find(&self, db: u8, key: &Key<'_>) -> Option<EntryRef<'_>> {
+        self.shard(key).locked.find(db, key.hash, key.bytes)
+    }
+
+    /// The entry of `key`, to be used while it is replaced, or after the locks are released.
+    #[inline]
+    pub fn find_pinned<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>) -> Option<EntryRef<'p>> {
+        self.shard(key).locked.find_pinned(pin, db, key.hash, key.bytes)
+    }
+
+    /// The collection of `key`, to read.
+    pub fn object(&self, db: u8, key: &Key<'_>) -> Option<&Object> {
+        self.shard(key).locked.object(db, key.hash, key.bytes)
+    }
+
+    /// Changes the collection of `key` in place; memory is accounted when `change` returns.
+    /// `None` if there is no collection. Marks the watchers.
+    pub fn change_object<R>(
+        &mut self,
+        db: u8,
+        key: &Key<'_>,
+        change: impl FnOnce(&mut Object) -> R,
+    ) -> Option<R> {
+        self.change_object_if(db, key, |object| (change(object), true))
+    }
+
+    /// As [`change_object`](Self::change_object), but marks the watchers only if `change` says
+    /// (second) that something changed.
+    pub fn change_object_if<R>(
+        &mut self,
+        db: u8,
+        key: &Key<'_>,
+        change: impl FnOnce(&mut Object) -> (R, bool),
+    ) -> Option<R> {
+        let held = self.shard_mut(key);
+        let (result, changed) = held.locked.change_object(db, key.hash, key.bytes, change)?;
+        if changed {
+            held.mark_watchers(db, key);
+        }
+        Some(result)
+    }
+
+    /// Stores `value` under `key`, replacing what is there.
+    #[inline]
+    pub fn put(&mut self, db: u8, key: &Key<'_>, value: Value<'_>, deadline: Option<u64>) {
+        let held = self.shard_mut(key);
+        held.locked.put(db, key.hash, value.into_entry(key.bytes, deadline));
+        held.mark_watchers(db, key);
+    }
+
+    /// Removes `key`; true when it was there.
+    pub fn remove(&mut self, db: u8, key: &Key<'_>) -> bool {
+        self.take(db, key).is_some()
+    }
+
+    /// Takes the value of `key` out of the keyspace without copying a collection.
+    pub fn take(&mut self, db: u8, key: &Key<'_>) -> Option<Taken> {
+        let held = self.shard_mut(key);
+        let entry = held.locked.unlink(db, key.hash, key.bytes)?;
+        held.mark_watchers(db, key);
+        Some(Taken { entry })
+    }
+
+    /// Sets or clears the deadline of `key`; false when it is absent.
+    pub fn set_deadline(&mut self, db: u8, key: &Key<'_>, deadline: Option<u64>) -> bool {
+        let held = self.shard_mut(key);
+        let found = held.locked.set_deadline(db, key.hash, key.bytes, deadline);
+        if found {
+            held.mark_watchers(db, key);
+        }
+        found
+    }
+
+    /// Empties a database in all shards held, seen as a whole. Its memory is given back by and
+    /// by: see [`Store::expire_some`] and [`Store::bury_some`].
+    pub fn flush(&mut self, db: u8) {
+        self.begin_exclusive();
+        for HeldShard { locked, .. } in self.all_mut() {
+            let exists = |hash: u64, key: &[u8]| locked.find(db, hash, key).is_some();
+            locked.state().watchers.mark_all(db, exists);
+            locked.flush(db);
+        }
+    }
+
+    /// Exchanges two databases in all shards held, seen as a whole.
+    pub fn swap(&mut self, first: u8, second: u8) {
+        self.begin_exclusive();
+        for HeldShard { locked, .. } in self.all_mut() {
+            let exists = |hash: u64, key: &[u8]| {
+                [first, second].iter().any(|db| locked.find(*db, hash, key).is_some())
+            };
+            locked.state().watchers.mark_all(first, exists);
+            locked.state().watchers.mark_all(second, exists);
+            locked.swap(first, second);
+        }
+    }
+
+    /// Marks `watch` when `key` is changed by anyone from now on (WATCH).
+    pub fn watch(&mut self, db: u8, key: &Key<'_>, watch: &Arc<Watch>) {
+        self.shard_mut(key).locked.state_mut().watchers.add(db, key, watch);
+    }
+
+    /// Forgets `watch` for `key`.
+    pub fn unwatch(&mut self, db: u8, key: &Key<'_>, watch: &Arc<Watch>) {
+        self.shard_mut(key).locked.state_mut().watchers.remove(db, key, watch);
+    }
+
+    /// Marks the watchers of `key`, as every change does by itself.
+    pub fn touch(&mut self, db: u8, key: &Key<'_>) {
+        self.shard(key).mark_watchers(db, key);
+    }
+
+    /// The store whose shards are held.
+    pub fn store(&self) -> &'s Store {
+        self.store
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if self.exclusive {
+            self.all().iter().for_each(|held| held.shard.exclusive().lower());
+        }
+    }
+}

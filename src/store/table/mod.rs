@@ -1,0 +1,397 @@
+#![allow(unsafe_code)]
+//! One shard's tables: an extendible directory over segments of 64-byte buckets for each numbered
+//! database, read without a lock, changed by the holder of the shard's lock.
+//!
+//! ```text
+//!   Tables.slots[db] --> Table --> directory --> segment --> bucket --> entry
+//! ```
+//!
+//! A hash is used from the top: the directory takes as many bits as the segment is deep, the next
+//! six name the home bucket. So (directory prefix, home bucket) runs in pure hash order, and a
+//! split sends the keys of old home `i` to homes `2i` and `2i + 1` of one of two new segments.
+//!
+//! **Reads.** A hit needs no validation: the entry was the key's when its slot was loaded. A miss
+//! validates the home's control word, the version of its keys. A reader that is still in a segment
+//! that was split, or in a table that was flushed, sees it as it was at that moment, which lies
+//! within its call.
+//!
+//! **Growth.** A full neighbourhood (home and three more) splits its segment into two. The
+//! directory doubles when a segment is as deep as it. Where splitting cannot help (equal hashes,
+//! or a directory that would outgrow its segments) the segment gets an overflow chain.
+//!
+//! Invariants:
+//! - I-LOCK: slots, segments, directories and counts are changed only through [`Locked`];
+//! - I-PIN: what a reader can reach is unlinked first and retired then.
+//!
+//! Deliberately absent: what a command means, clocks, watchers.
+
+mod change;
+mod flushed;
+mod view;
+
+use super::entry::{EntryRef, NewEntry, Unlinked};
+use super::hash::KeyHasher;
+use super::objects::Object;
+use super::segment::{Bucket, NEVER, Place, Segment, Word, home_of, mark};
+use super::slab::{Access, Directory, Root, SEGMENT_BYTES, SegmentRef};
+use crate::limits::{BUCKET_SLOTS, DATABASES};
+use crate::sync::reclaim::Pin;
+use crate::sync::seqlock::{ControlWord, REACH_MAX};
+use crate::sys::prefetch_read;
+use crossbeam_utils::CachePadded;
+use flushed::Flushed;
+use std::ptr::null_mut;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicPtr, AtomicU64};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub use view::{HOMES, View};
+
+/// A miss that could not be validated: a writer was there.
+pub struct Torn;
+
+/// The keys of one database in one shard.
+struct Table {
+    root: Root,
+    counts: CachePadded<Counts>,
+}
+
+/// Written only by the holder of the lock, so never by a read-modify-write.
+struct Counts {
+    keys: AtomicU64,
+    with_deadline: AtomicU64,
+    min_deadline: AtomicU64,
+    segments: AtomicU64,
+}
+
+fn add(counter: &AtomicU64, change: i64) {
+    if change != 0 {
+        counter.store(counter.load(Relaxed).wrapping_add_signed(change), Relaxed);
+    }
+}
+
+/// Where an entry was found.
+struct Spot<'a> {
+    entry: EntryRef<'a>,
+    segment: &'a Segment,
+    place: Place,
+    word: Word,
+}
+
+/// The home of a hash: a bucket in a segment.
+#[derive(Clone, Copy)]
+struct Home<'a> {
+    at: SegmentRef<'a>,
+    index: usize,
+}
+
+/// The entry of a word that was loaded under an access.
+#[inline(always)]
+fn entry_of<'a>(word: Word, _access: SegmentRef<'a>) -> Option<EntryRef<'a>> {
+    // SAFETY: [table-001] I-PIN: the word led there under the access that keeps the segment, and
+    // entries are retired after their word was overwritten, or after their table was unlinked.
+    word.entry().map(|entry| unsafe { EntryRef::from_raw(entry) })
+}
+
+impl<'a> Home<'a> {
+    #[inline(always)]
+    fn of(directory: Directory<'a>, hash: u64) -> Home<'a> {
+        let at = directory.segment(hash);
+        Home { at, index: home_of(hash, at.depth) }
+    }
+
+    #[inline(always)]
+    fn bucket(&self) -> &'a Bucket {
+        self.at.segment.bucket(self.index, 0)
+    }
+
+    #[inline(always)]
+    fn control(&self) -> &'a ControlWord {
+        &self.bucket().control
+    }
+
+    #[inline(always)]
+    fn find(&self, reach: u8, hash: u64, key: &[u8]) -> Option<Spot<'a>> {
+        let spot = self.find_in(self.at.segment, reach, hash, key);
+        if spot.is_none() && self.at.chained { self.find_in_chain(hash, key) } else { spot }
+    }
+
+    #[cold]
+    fn find_in_chain(&self, hash: u64, key: &[u8]) -> Option<Spot<'a>> {
+        let mut chain = self.at.chain().skip(1);
+        chain.find_map(|segment| self.find_in(segment, REACH_MAX, hash, key))
+    }
+
+    #[inline(always)]
+    fn find_in(&self, segment: &'a Segment, reach: u8, hash: u64, key: &[u8]) -> Option<Spot<'a>> {
+        for distance in 0..=usize::from(reach) {
+            let bucket = segment.bucket(self.index, distance);
+            let mark = mark(hash, distance);
+            for slot in 0..BUCKET_SLOTS {
+                let word = bucket.load(slot);
+                if word.mark() != mark {
+                    continue;
+                }
+                let Some(entry) = entry_of(word, self.at) else { continue };
+                if entry.key() == key {
+                    return Some(Spot { entry, segment, place: Place { distance, slot }, word });
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Table {
+    fn new() -> Table {
+        let counts = Counts {
+            keys: AtomicU64::new(0),
+            with_deadline: AtomicU64::new(0),
+            min_deadline: AtomicU64::new(NEVER),
+            segments: AtomicU64::new(1),
+        };
+        Table { root: Root::new(), counts: CachePadded::new(counts) }
+    }
+
+    #[inline(always)]
+    fn home<'a>(&self, access: Access<'a>, hash: u64) -> Home<'a> {
+        Home::of(self.root.directory(access), hash)
+    }
+
+    fn find<'a>(&self, access: Access<'a>, hash: u64, key: &[u8]) -> Option<Spot<'a>> {
+        let home = self.home(access, hash);
+        home.find(home.control().reach(), hash, key)
+    }
+
+    /// Bytes of everything but the entries.
+    fn frame_bytes(&self, access: Access<'_>) -> usize {
+        let segments = self.counts.segments.load(Relaxed) as usize;
+        size_of::<Table>() + self.root.directory(access).bytes() + segments * SEGMENT_BYTES
+    }
+}
+
+/// What a reader of several keys noted of one of them: the home's version, or that there was no
+/// table.
+#[derive(Clone, Copy)]
+pub struct Note<'p>(Option<(&'p Bucket, u64)>);
+
+/// The tables of one shard, and its lock with the state `S` that it guards.
+#[repr(C)]
+pub struct Tables<S> {
+    slots: [AtomicPtr<Table>; DATABASES],
+    writer: CachePadded<WriterSide<S>>,
+}
+
+struct WriterSide<S> {
+    inner: Mutex<Inner<S>>,
+    bytes: AtomicU64,
+    min_deadline: AtomicU64,
+    hasher: Arc<KeyHasher>,
+}
+
+struct Inner<S> {
+    state: S,
+    flushed: Vec<Flushed>,
+}
+
+impl<S> Tables<S> {
+    /// No table at all.
+    pub fn new(hasher: Arc<KeyHasher>, state: S) -> Tables<S> {
+        let writer = WriterSide {
+            inner: Mutex::new(Inner { state, flushed: Vec::new() }),
+            bytes: AtomicU64::new(0),
+            min_deadline: AtomicU64::new(NEVER),
+            hasher,
+        };
+        let slots = std::array::from_fn(|_| AtomicPtr::new(null_mut()));
+        Tables { slots, writer: CachePadded::new(writer) }
+    }
+
+    #[inline(always)]
+    fn table<'a>(&self, _access: Access<'a>, db: u8) -> Option<&'a Table> {
+        // Acquire: pairs with the Release in `Locked::table_or_new`.
+        let table = self.slots[usize::from(db)].load(Acquire);
+        // SAFETY: [table-002] I-PIN: null or a table that is retired after it was unlinked.
+        unsafe { table.as_ref() }
+    }
+
+    /// Whether the database has a table here. A hint.
+    pub fn has_table(&self, db: u8) -> bool {
+        !self.slots[usize::from(db)].load(Relaxed).is_null()
+    }
+
+    /// Looks `key` up; marks the entry as visited if `track`.
+    #[inline(always)]
+    pub fn read<'p>(
+        &self,
+        pin: &'p Pin,
+        db: u8,
+        hash: u64,
+        key: &[u8],
+        track: bool,
+    ) -> Result<Option<EntryRef<'p>>, Torn> {
+        let access = Access::pinned(pin);
+        let Some(table) = self.table(access, db) else { return Ok(None) };
+        let home = table.home(access, hash);
+        let control = home.control();
+        let begun = control.read_begin();
+        let reach = begun.map_or_else(|| control.reach(), ControlWord::reach_of);
+        if let Some(spot) = home.find(reach, hash, key) {
+            if track {
+                let bucket = spot.segment.bucket(home.index, spot.place.distance);
+                bucket.control.set_visited(spot.place.slot);
+            }
+            return Ok(Some(spot.entry));
+        }
+        if begun.is_some_and(|begun| control.read_validate(begun)) { Ok(None) } else { Err(Torn) }
+    }
+
+    /// Looks `key` up, with a note by which [`still`](Self::still) can tell whether the answer
+    /// holds.
+    pub fn read_noted<'p>(
+        &self,
+        pin: &'p Pin,
+        db: u8,
+        hash: u64,
+        key: &[u8],
+    ) -> Result<(Option<EntryRef<'p>>, Note<'p>), Torn> {
+        let access = Access::pinned(pin);
+        let Some(table) = self.table(access, db) else { return Ok((None, Note(None))) };
+        let home = table.home(access, hash);
+        let begun = home.control().read_begin().ok_or(Torn)?;
+        let spot = home.find(ControlWord::reach_of(begun), hash, key);
+        Ok((spot.map(|spot| spot.entry), Note(Some((home.bucket(), begun)))))
+    }
+
+    /// Whether what [`read_noted`](Self::read_noted) saw has stood there since.
+    pub fn still<'p>(&self, pin: &'p Pin, db: u8, hash: u64, note: Note<'p>) -> bool {
+        let access = Access::pinned(pin);
+        match (note.0, self.table(access, db)) {
+            (None, None) => true,
+            // The same bucket, not one of a segment that was split or of a table that was flushed.
+            (Some((bucket, begun)), Some(table)) => {
+                let same = std::ptr::eq(bucket, table.home(access, hash).bucket());
+                same && bucket.control.read_validate(begun)
+            }
+            _ => false,
+        }
+    }
+
+    /// Asks for the line of the home bucket.
+    #[inline(always)]
+    pub fn prefetch_bucket(&self, pin: &Pin, db: u8, hash: u64) {
+        let access = Access::pinned(pin);
+        if let Some(table) = self.table(access, db) {
+            prefetch_read(std::ptr::from_ref(table.home(access, hash).bucket()).cast());
+        }
+    }
+
+    /// Asks for the first lines of the entry that the home bucket most likely has for `hash`.
+    #[inline(always)]
+    pub fn prefetch_entry(&self, pin: &Pin, db: u8, hash: u64) {
+        let access = Access::pinned(pin);
+        let Some(table) = self.table(access, db) else { return };
+        let bucket = table.home(access, hash).bucket();
+        let mark = mark(hash, 0);
+        let entry = bucket.words().find(|(_, word)| word.mark() == mark);
+        if let Some(entry) = entry.and_then(|(_, word)| word.entry()) {
+            prefetch_read(entry.as_ptr());
+            prefetch_read(entry.as_ptr().wrapping_add(size_of::<Bucket>()));
+        }
+    }
+
+    /// Keys of a database, and how many of them have a deadline.
+    pub fn counts(&self, pin: &Pin, db: u8) -> (u64, u64) {
+        self.table(Access::pinned(pin), db).map_or((0, 0), |table| {
+            (table.counts.keys.load(Relaxed), table.counts.with_deadline.load(Relaxed))
+        })
+    }
+
+    /// Bytes of entries, objects and tables, those that were flushed but not yet retired too.
+    pub fn bytes(&self) -> u64 {
+        self.writer.bytes.load(Relaxed)
+    }
+
+    /// A lower bound of all deadlines; 0 while something flushed waits to be retired.
+    #[inline]
+    pub fn min_deadline(&self) -> u64 {
+        self.writer.min_deadline.load(Relaxed)
+    }
+
+    /// Takes the lock.
+    #[inline]
+    pub fn lock(&self) -> Locked<'_, S> {
+        // A holder that panicked left its shard whole: nothing panics between two stores.
+        let inner = self.writer.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { tables: self, inner }
+    }
+}
+
+impl<S> Drop for Tables<S> {
+    fn drop(&mut self) {
+        let mut locked = self.lock();
+        let unlinked: Vec<Flushed> = (0..DATABASES as u8).filter_map(|db| locked.cut(db)).collect();
+        let flushed = std::mem::take(&mut locked.inner.flushed);
+        for table in unlinked.into_iter().chain(flushed) {
+            // SAFETY: [table-003] I-LOCK: `&mut self`: there is no reader and no writer.
+            unsafe { table.free_now() };
+        }
+    }
+}
+
+/// The shard's lock, held: the right to change its tables.
+pub struct Locked<'s, S> {
+    tables: &'s Tables<S>,
+    inner: MutexGuard<'s, Inner<S>>,
+}
+
+impl<'s, S> Locked<'s, S> {
+    /// What the lock guards beside the tables.
+    pub fn state(&self) -> &S {
+        &self.inner.state
+    }
+
+    /// What the lock guards beside the tables.
+    pub fn state_mut(&mut self) -> &mut S {
+        &mut self.inner.state
+    }
+
+    #[inline(always)]
+    fn access(&self) -> Access<'_> {
+        // SAFETY: [table-004] I-LOCK: nothing is retired while `self` is borrowed.
+        unsafe { Access::locked() }
+    }
+
+    /// The entry of `key`.
+    #[inline]
+    pub fn find(&self, db: u8, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
+        let access = self.access();
+        self.tables.table(access, db)?.find(access, hash, key).map(|spot| spot.entry)
+    }
+
+    /// The entry of `key`, to be used after it was replaced or the lock released.
+    #[inline]
+    pub fn find_pinned<'p>(
+        &self,
+        pin: &'p Pin,
+        db: u8,
+        hash: u64,
+        key: &[u8],
+    ) -> Option<EntryRef<'p>> {
+        let access = Access::pinned(pin);
+        self.tables.table(access, db)?.find(access, hash, key).map(|spot| spot.entry)
+    }
+
+    /// The collection of `key`.
+    pub fn object(&self, db: u8, hash: u64, key: &[u8]) -> Option<&Object> {
+        let entry = self.find(db, hash, key)?;
+        // SAFETY: [table-005] I-OBJECT: the lock is held, and changes need `&mut self`.
+        unsafe { entry.object() }
+    }
+
+    /// Keys of a database here.
+    pub fn keys(&self, db: u8) -> u64 {
+        let table = self.tables.table(self.access(), db);
+        table.map_or(0, |table| table.counts.keys.load(Relaxed))
+    }
+}
