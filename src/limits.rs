@@ -141,6 +141,8 @@ pub const RANKED_INNER: usize = 32;
 
 /// Integers in the sorted form of a set; one more turns it into a hash table for good.
 pub const SET_INTS_MAX: usize = 512;
+/// Members that one command draws with repetition; more are refused as out of range.
+pub const RANDOM_MEMBERS_MAX: usize = 1 << 24;
 
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
