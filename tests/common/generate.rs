@@ -13,30 +13,30 @@ pub type Command = Vec<Vec<u8>>;
 /// How often a shape comes, and the shape.
 const SHAPES: &[(usize, &str)] = &[
     // Strings.
-    (8, "SET key value [NX|XX] [GET] [EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]"),
-    (6, "GET key"),
-    (2, "(GETSET|SETNX) key value"),
-    (2, "GETDEL key"),
-    (3, "GETEX key [EX secs|PX ms|EXAT at|PXAT atms|PERSIST]"),
-    (2, "(SETEX key secs value|PSETEX key ms value)"),
-    (3, "MGET key+"),
-    (3, "(MSET|MSETNX) (key value)+"),
-    (3, "APPEND key value"),
-    (2, "STRLEN key"),
-    (3, "(GETRANGE|SUBSTR) key index index"),
-    (3, "SETRANGE key offset value"),
-    (5, "(INCR|DECR) key"),
-    (4, "(INCRBY|DECRBY) key int"),
-    (4, "INCRBYFLOAT key float"),
-    (2, "LCS key key [LEN|IDX] [MINMATCHLEN small] [WITHMATCHLEN]"),
+    (8, "SET str value [NX|XX] [GET] [EX secs|PX ms|EXAT at|PXAT atms|KEEPTTL]"),
+    (6, "GET str"),
+    (2, "(GETSET|SETNX) str value"),
+    (2, "GETDEL str"),
+    (3, "GETEX str [EX secs|PX ms|EXAT at|PXAT atms|PERSIST]"),
+    (2, "(SETEX str secs value|PSETEX str ms value)"),
+    (3, "MGET str+"),
+    (3, "(MSET|MSETNX) (str value)+"),
+    (3, "APPEND str value"),
+    (2, "STRLEN str"),
+    (3, "(GETRANGE|SUBSTR) str index index"),
+    (3, "SETRANGE str offset value"),
+    (5, "(INCR|DECR) str"),
+    (4, "(INCRBY|DECRBY) str int"),
+    (4, "INCRBYFLOAT str float"),
+    (2, "LCS str str [LEN|IDX] [MINMATCHLEN small] [WITHMATCHLEN]"),
     // Bits.
-    (3, "SETBIT key bit (0|1|1|2)"),
-    (2, "GETBIT key bit"),
-    (3, "BITCOUNT key [index index [BYTE|BIT]]"),
-    (3, "BITPOS key (0|1) [index [index [BYTE|BIT]]]"),
-    (3, "BITOP (AND|OR|XOR|NOT) key key+"),
-    (4, "BITFIELD key fieldop+"),
-    (1, "BITFIELD_RO key (GET field fieldat)+"),
+    (3, "SETBIT str bit (0|1|1|2)"),
+    (2, "GETBIT str bit"),
+    (3, "BITCOUNT str [index index [BYTE|BIT]]"),
+    (3, "BITPOS str (0|1) [index [index [BYTE|BIT]]]"),
+    (3, "BITOP (AND|OR|XOR|NOT) str str+"),
+    (4, "BITFIELD str fieldop+"),
+    (1, "BITFIELD_RO str (GET field fieldat)+"),
     // Keys.
     (4, "(DEL|UNLINK) key+"),
     (2, "(EXISTS|TOUCH) key+"),
@@ -58,38 +58,38 @@ const SHAPES: &[(usize, &str)] = &[
     (1, "DBSIZE"),
     (2, "RESTORE key (0|secs) payload [REPLACE] [ABSTTL] [IDLETIME small|FREQ small]"),
     // Lists.
-    (6, "(LPUSH|RPUSH) key value+"),
-    (4, "(LPOP|RPOP) key [small]"),
-    (2, "LLEN key"),
-    (4, "LRANGE key index index"),
-    (2, "LINDEX key index"),
+    (6, "(LPUSH|RPUSH) list value+"),
+    (4, "(LPOP|RPOP) list [small]"),
+    (2, "LLEN list"),
+    (4, "LRANGE list index index"),
+    (2, "LINDEX list index"),
     // Sets.
-    (6, "SADD key member+"),
-    (3, "SREM key member+"),
-    (2, "SPOP key [small]"),
-    (2, "SRANDMEMBER key [index]"),
-    (2, "SISMEMBER key member"),
-    (2, "SMEMBERS key"),
-    (1, "SCARD key"),
+    (6, "SADD set member+"),
+    (3, "SREM set member+"),
+    (2, "SPOP set [small]"),
+    (2, "SRANDMEMBER set [index]"),
+    (2, "SISMEMBER set member"),
+    (2, "SMEMBERS set"),
+    (1, "SCARD set"),
     // Hashes.
-    (6, "HSET key (member value)+"),
-    (2, "(HGET|HEXISTS) key member"),
-    (2, "HMGET key member+"),
-    (2, "HGETALL key"),
-    (3, "HDEL key member+"),
-    (1, "HLEN key"),
-    (3, "HINCRBY key member int"),
+    (6, "HSET hash (member value)+"),
+    (2, "(HGET|HEXISTS) hash member"),
+    (2, "HMGET hash member+"),
+    (2, "HGETALL hash"),
+    (3, "HDEL hash member+"),
+    (1, "HLEN hash"),
+    (3, "HINCRBY hash member int"),
     // Sorted sets.
-    (7, "ZADD key [NX|XX] [GT|LT] [CH] (score member)+"),
-    (3, "ZADD key [NX|XX] [GT|LT] INCR score member"),
-    (3, "ZREM key member+"),
-    (3, "ZINCRBY key score member"),
-    (3, "(ZSCORE|ZRANK) key member"),
-    (1, "ZCARD key"),
-    (4, "ZRANGE key index index [REV] [WITHSCORES]"),
-    (4, "ZRANGE key scorebound scorebound BYSCORE [REV] [LIMIT index small] [WITHSCORES]"),
-    (2, "ZRANGE key lexbound lexbound BYLEX [REV] [LIMIT small index]"),
-    (2, "(ZPOPMIN|ZPOPMAX) key [small]"),
+    (7, "ZADD zset [NX|XX] [GT|LT] [CH] (score member)+"),
+    (3, "ZADD zset [NX|XX] [GT|LT] INCR score member"),
+    (3, "ZREM zset member+"),
+    (3, "ZINCRBY zset score member"),
+    (3, "(ZSCORE|ZRANK) zset member"),
+    (1, "ZCARD zset"),
+    (4, "ZRANGE zset index index [REV] [WITHSCORES]"),
+    (4, "ZRANGE zset scorebound scorebound BYSCORE [REV] [LIMIT index small] [WITHSCORES]"),
+    (2, "ZRANGE zset lexbound lexbound BYLEX [REV] [LIMIT small index]"),
+    (2, "(ZPOPMIN|ZPOPMAX) zset [small]"),
     // Connection, server, transactions.
     (1, "PING [value]"),
     (1, "ECHO value"),
@@ -99,7 +99,7 @@ const SHAPES: &[(usize, &str)] = &[
     (1, "CLIENT (GETNAME|SETNAME member|NO-EVICT (ON|OFF)|TRACKINGINFO|GETREDIR|UNPAUSE)"),
     (1, "COMMAND (GETKEYS|GETKEYSANDFLAGS) (SET key value|MGET key+|BITOP AND key key+)"),
     (1, "COMMAND INFO (NOSUCH|GET|APPEND|LRANGE|ZCARD|HLEN|EXPIRE)"),
-    (1, "CONFIG SET (HASH|ZSET)-MAX-LISTPACK-ENTRIES (4|128|512)"),
+    (1, "CONFIG SET (HASH-MAX-LISTPACK-ENTRIES|ZSET-MAX-LISTPACK-ENTRIES) (4|128|512)"),
     (1, "CONFIG GET (HASH-MAX-LISTPACK-VALUE|SET-MAX-INTSET-ENTRIES|NOSUCH|MAXMEMORY)"),
     (1, "CONFIG SET SET-MAX-INTSET-ENTRIES (3|512)"),
     (1, "(MEMORY USAGE key|TIME|LATENCY LATEST|SLOWLOG LEN EXTRA|NOSUCHCOMMAND value)"),
@@ -229,7 +229,7 @@ const PAYLOADS: &[&[u8]] = &[
 const UNSPOILED: &[&[u8]] = &[b"CONFIG", b"COMMAND", b"SLOWLOG"];
 
 /// Keys in use. Few, so that commands of different types meet on them.
-const KEYS: usize = 12;
+const KEYS: usize = 13;
 /// Bytes of the longest value, which is rare.
 const HUGE_BYTES: usize = 200_000;
 
@@ -319,6 +319,11 @@ impl Generator {
         let random = &mut self.random;
         let argument = match kind {
             "key" => format!("k{}", random.below(KEYS)).into_bytes(),
+            "str" => self.key_of(0..5),
+            "list" => self.key_of(5..7),
+            "set" => self.key_of(7..9),
+            "hash" => self.key_of(9..11),
+            "zset" => self.key_of(11..KEYS),
             "value" => self.value(),
             "member" => random.pick(MEMBERS).to_vec(),
             "int" => self.integer().into_bytes(),
@@ -347,6 +352,12 @@ impl Generator {
             _ => panic!("no kind of argument is called {kind}"),
         };
         command.push(argument);
+    }
+
+    /// Mostly a key on which the commands of one type meet, else any.
+    fn key_of(&mut self, own: std::ops::Range<usize>) -> Vec<u8> {
+        let among = if self.random.chance(80) { own } else { 0..KEYS };
+        format!("k{}", among.start + self.random.below(among.len())).into_bytes()
     }
 
     fn value(&mut self) -> Vec<u8> {
