@@ -25,6 +25,7 @@ mod sets;
 mod slowlog;
 mod strings;
 mod transactions;
+mod zset_range;
 mod zsets;
 
 pub use node::{Identity, Node, NodeHub, random_seed};

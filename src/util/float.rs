@@ -12,15 +12,27 @@ const DIGITS: usize = 17;
 /// The number that `text` spells, `None` if it is none, is not a number or is out of range.
 /// `inf` and `infinity` are numbers, with a sign and in any case.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
+    let (value, in_range) = parse_any(text)?;
+    in_range.then_some(value)
+}
+
+/// As [`parse_f64`], but a number out of range becomes infinity or zero.
+pub fn parse_f64_saturating(text: &[u8]) -> Option<f64> {
+    parse_any(text).map(|(value, _)| value)
+}
+
+/// The number, and whether it is in range.
+fn parse_any(text: &[u8]) -> Option<(f64, bool)> {
     let (negative, magnitude) = split_sign(text);
-    let value = if is_infinity(magnitude) {
-        f64::INFINITY
+    let (value, in_range) = if is_infinity(magnitude) {
+        (f64::INFINITY, true)
     } else if let Some(hex) = parse_hex(magnitude) {
-        hex.to_f64()?
+        let bound = if hex.exponent > 0 { f64::INFINITY } else { 0.0 };
+        hex.to_f64().map_or((bound, false), |value| (value, true))
     } else {
         parse_decimal(magnitude)?
     };
-    Some(if negative { -value } else { value })
+    Some((if negative { -value } else { value }, in_range))
 }
 
 /// Takes a leading `-` or `+` off; true stands for minus.
@@ -37,14 +49,14 @@ pub(super) fn is_infinity(text: &[u8]) -> bool {
     text.eq_ignore_ascii_case(b"inf") || text.eq_ignore_ascii_case(b"infinity")
 }
 
-fn parse_decimal(text: &[u8]) -> Option<f64> {
+fn parse_decimal(text: &[u8]) -> Option<(f64, bool)> {
     // What is left of Rust's grammar once these starts are excluded is that of C.
     if !matches!(text.first(), Some(b'0'..=b'9' | b'.')) {
         return None;
     }
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
     let vanished = value == 0.0 && has_nonzero_digit(text);
-    (value.is_finite() && !vanished).then_some(value)
+    Some((value, value.is_finite() && !vanished))
 }
 
 /// True if the digits before the exponent are not all zero.
