@@ -68,15 +68,16 @@ struct AddOptions {
 impl AddOptions {
     /// Takes note of one option; false when it is none.
     fn take(&mut self, arg: &[u8]) -> bool {
-        let option = match arg.to_ascii_lowercase().as_slice() {
-            b"nx" => &mut self.nx,
-            b"xx" => &mut self.xx,
-            b"gt" => &mut self.gt,
-            b"lt" => &mut self.lt,
-            b"ch" => &mut self.ch,
-            b"incr" => &mut self.incr,
-            _ => return false,
-        };
+        let options = [
+            (&b"nx"[..], &mut self.nx),
+            (b"xx", &mut self.xx),
+            (b"gt", &mut self.gt),
+            (b"lt", &mut self.lt),
+            (b"ch", &mut self.ch),
+            (b"incr", &mut self.incr),
+        ];
+        let found = options.into_iter().find(|(name, _)| arg.eq_ignore_ascii_case(name));
+        let Some((_, option)) = found else { return false };
         *option = true;
         true
     }
