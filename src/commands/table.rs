@@ -312,7 +312,7 @@ mod tests {
     #[test]
     fn key_positions_follow_the_row() {
         let at = |keys: Keys, argc| keys.positions(argc).collect::<Vec<_>>();
-        assert_eq!(at(Keys::NONE, 3), []);
+        assert!(at(Keys::NONE, 3).is_empty());
         assert_eq!(at(Keys::ONE, 3), [1]);
         assert_eq!(at(Keys::ALL, 4), [1, 2, 3]);
         assert_eq!(at(Keys::PAIRS, 5), [1, 3]);

@@ -79,7 +79,6 @@ macro_rules! hot {
         pub struct Hot {
             $($name: $atomic,)*
             maxmemory_policy: AtomicU32,
-            active_expire_off: AtomicBool,
             output_limits: [LiveLimit; 3],
         }
 
@@ -203,17 +202,6 @@ impl Hot {
         self.output_limits[class as usize].load()
     }
 
-    /// True unless DEBUG SET-ACTIVE-EXPIRE turned the search for expired keys off.
-    #[inline]
-    pub fn active_expire_enabled(&self) -> bool {
-        !self.active_expire_off.load(Ordering::Relaxed)
-    }
-
-    /// DEBUG SET-ACTIVE-EXPIRE.
-    pub fn set_active_expire(&self, on: bool) {
-        self.active_expire_off.store(!on, Ordering::Relaxed);
-    }
-
     /// Takes over `values`.
     pub(super) fn refresh(&self, values: &Values) {
         self.refresh_numbers(values);
@@ -241,7 +229,6 @@ mod tests {
         assert_eq!(hot.output_limit(ClientClass::PubSub).soft_bytes, 8 << 20);
         assert!(hot.protected_mode());
         assert!(!hot.requirepass_is_set());
-        assert!(hot.active_expire_enabled());
     }
 
     #[test]
@@ -250,14 +237,5 @@ mod tests {
             assert_eq!(EvictionPolicy::of_code(policy as u32), policy);
             assert_eq!(EvictionPolicy::of_name(policy.name()), policy);
         }
-    }
-
-    #[test]
-    fn active_expiry_can_be_switched_off_and_on() {
-        let hot = Hot::default();
-        hot.set_active_expire(false);
-        assert!(!hot.active_expire_enabled());
-        hot.set_active_expire(true);
-        assert!(hot.active_expire_enabled());
     }
 }

@@ -11,10 +11,11 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
+use super::bind::{self, BindError, Listen};
 use super::directive::{Directive, Flags, find};
 use super::directives::TABLE;
 use super::hot::Hot;
@@ -183,16 +184,27 @@ impl Config {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// True when the value of a directive was said at start-up rather than left at its default.
-    pub fn is_explicit(&self, name: &str) -> bool {
-        find(name.as_bytes()).is_some_and(|index| self.origins[index].is_some())
+    /// Where the value of a directive was said at start-up; `None` for a default.
+    pub fn origin(&self, name: &str) -> Option<&Origin> {
+        find(name.as_bytes()).and_then(|index| self.origins[index].as_ref())
     }
 
     /// The configuration file, if there is one.
-    pub fn file(&self) -> Option<PathBuf> {
+    pub fn file(&self) -> Option<&Path> {
         match &self.sources.file {
-            FileSource::Path(path) => Some(path.clone()),
+            FileSource::Path(path) => Some(path),
             FileSource::None | FileSource::Text(_) => None,
+        }
+    }
+
+    /// The sockets that `bind` and `port` ask for; none when `port` is 0. Asks the resolver when
+    /// an address is a name.
+    pub fn listen_addresses(&self) -> Result<Vec<Listen>, BindError> {
+        let values = self.values();
+        let words: Vec<String> = values.words("bind").iter().map(|word| lossy(word)).collect();
+        match u16::try_from(values.int("port")) {
+            Ok(port @ 1..) => bind::resolve(&words, port),
+            _ => Ok(Vec::new()),
         }
     }
 
@@ -266,13 +278,13 @@ impl Config {
     pub fn rewrite(&self) -> Result<PathBuf, ConfigError> {
         let _alone = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.file().ok_or(ConfigError::NoFile)?;
-        let old = match std::fs::read(&path) {
+        let old = match std::fs::read(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(ConfigError::Rewrite)?,
         };
-        let text = rewrite::render(&path, &old, &self.values()).map_err(ConfigError::Load)?;
-        rewrite::replace(&path, &text).map_err(ConfigError::Rewrite)?;
-        Ok(path)
+        let text = rewrite::render(path, &old, &self.values()).map_err(ConfigError::Load)?;
+        rewrite::replace(path, &text).map_err(ConfigError::Rewrite)?;
+        Ok(path.to_path_buf())
     }
 
     /// Reads the file again, under the same environment and flags, and takes over what a restart

@@ -138,7 +138,10 @@ impl fmt::Display for BadSetting {
         }
         match &self.why {
             Why::Unknown => self.write_unknown(f),
-            Why::Unsupported(text) => write!(f, "{}: {text}", setting.name),
+            Why::Unsupported(text) => {
+                let dashes = if matches!(setting.origin, Origin::Flag(_)) { "--" } else { "" };
+                write!(f, "{dashes}{}: {text}", setting.name)
+            }
             Why::Invalid(reason) => {
                 write!(f, "{}: ", setting.shown())?;
                 self.write_invalid(f, reason)
@@ -148,6 +151,14 @@ impl fmt::Display for BadSetting {
 }
 
 impl BadSetting {
+    /// A flag that no directive has the name of.
+    pub fn unknown_flag(name: &str) -> BadSetting {
+        let origin = Origin::Flag(name.into());
+        let setting = Setting { name: name.into(), args: Vec::new(), origin };
+        let why = unsupported(name).map_or(Why::Unknown, Why::Unsupported);
+        setting.refused(why)
+    }
+
     fn write_unknown(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = &self.setting.name;
         let (noun, dashes) = match self.setting.origin {

@@ -1,7 +1,10 @@
 //! Wiring: from a configuration to a running server, and its orderly end.
 
+pub mod banner;
+pub mod cli;
 mod error;
 mod listen;
+pub mod logging;
 mod start;
 
 pub use error::StartError;
