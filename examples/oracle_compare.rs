@@ -1,4 +1,5 @@
-//! The long comparison with redis-server: `cargo run --example oracle_compare -- --commands 100000`.
+//! The long comparison with redis-server:
+//! `cargo run --example oracle_compare -- --commands 100000`.
 //!
 //! Starts both servers itself (dse-server from the directory of this program), or compares two
 //! that run already (`--dse ADDR --redis ADDR`). Exit code 1 if replies differ.

@@ -21,6 +21,7 @@ mod unsafety;
 
 use source::Source;
 use std::path::Path;
+use std::sync::OnceLock;
 
 /// One broken rule.
 struct Finding {
@@ -41,27 +42,27 @@ fn finding(source: &Source, line: usize, message: String) -> Finding {
 
 #[test]
 fn layers_point_downwards() {
-    report(layers::check(&repository()));
+    report(layers::check(repository()));
 }
 
 #[test]
 fn unsafe_code_is_audited() {
-    report(unsafety::check(&repository()));
+    report(unsafety::check(repository()));
 }
 
 #[test]
 fn files_keep_the_house_style() {
-    report(style::check(&repository()));
+    report(style::check(repository()));
 }
 
 #[test]
 fn functions_and_files_keep_their_size() {
-    report(sizes::check(&repository()));
+    report(sizes::check(repository()));
 }
 
 #[test]
 fn documents_are_in_order() {
-    report(documents::check(&repository()));
+    report(documents::check(repository()));
 }
 
 fn report(findings: Vec<Finding>) {
@@ -71,7 +72,12 @@ fn report(findings: Vec<Finding>) {
 }
 
 /// Every text file that belongs to the repository, sorted by path.
-fn repository() -> Vec<Source> {
+fn repository() -> &'static [Source] {
+    static SOURCES: OnceLock<Vec<Source>> = OnceLock::new();
+    SOURCES.get_or_init(read_repository)
+}
+
+fn read_repository() -> Vec<Source> {
     let top = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = Vec::new();
     collect(top, &mut paths);
