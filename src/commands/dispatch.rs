@@ -7,7 +7,7 @@
 use super::node::{Local, Node, NodeHub};
 use super::session::{Cx, ReplyMode, Session};
 use super::slowlog::{SlowCommand, cut_args};
-use super::table::{Command, LOOKUP, Run, TABLE, acl, flags};
+use super::table::{Command, LOOKUP, Run, TABLE, flags};
 use super::{events, expiry, transactions};
 use crate::engine::{CmdError, Effects, Moment, Read, ReadParts, Txn, TxnParts, Walk};
 use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER};
@@ -220,9 +220,8 @@ impl<'a> ExecutionRun<'a> {
         prepared: Prepared,
     ) -> Flow {
         let command = &TABLE[row];
-        // Only strings are stored as they were received; elsewhere argument 2 is read in place.
-        let stores_value = command.is(flags::WRITE) && command.acl & acl::STRING != 0;
-        let bulk = if stores_value { batch.request(at).take_large(2) } else { None };
+        let stores_second = command.is(flags::STORES_SECOND);
+        let bulk = if stores_second { batch.request(at).take_large(2) } else { None };
         let args = batch.args(at);
         if self.node.monitors.any() && !command.is(flags::SKIP_MONITOR) {
             let now_us = self.node.engine.clock.now_us();

@@ -77,6 +77,9 @@ pub mod flags {
     pub const NO_ASYNC_LOADING: u32 = 1 << 18;
     /// Answered although the connection is in RESP2 subscribed mode.
     pub const IN_SUBSCRIBED: u32 = 1 << 19;
+    /// Stores argument 2 as it is: a large one is handed over instead of copied. Not for
+    /// commands whose argument 2 is a key, which must still be there when shards are chosen.
+    pub const STORES_SECOND: u32 = 1 << 20;
 }
 
 /// Redis' ACL categories.

@@ -2,7 +2,7 @@
 
 use super::error::CmdError;
 use super::tally::Tally;
-use crate::config::Config;
+use crate::config::{Config, notify};
 use crate::resp::Args;
 use crate::store::objects::{Hash, List, Object, Set, ZSet};
 use crate::store::{EntryRef, Held, Key, Kind, Taken, Value};
@@ -210,6 +210,14 @@ impl<'a, 's> Txn<'a, 's> {
         }
     }
 
+    /// As [`Txn::string`], counted as a hit or a miss.
+    pub fn string_counted(&mut self, key: &Key<'_>) -> Result<Option<EntryRef<'_>>, CmdError> {
+        match self.find_counted(key) {
+            Some(entry) if entry.kind() != Kind::String => Err(CmdError::WrongType),
+            found => Ok(found),
+        }
+    }
+
     /// The deadline of a live key.
     pub fn deadline(&mut self, key: &Key<'_>) -> Option<u64> {
         self.find(key).and_then(|entry| entry.deadline())
@@ -218,6 +226,9 @@ impl<'a, 's> Txn<'a, 's> {
     /// Stores `value` under `key`, whatever was there, with the deadline given.
     #[inline]
     pub fn put(&mut self, key: &Key<'_>, value: Value<'_>, deadline: Option<u64>) {
+        if self.effects.notify_classes & (notify::NEW | notify::EXPIRED) != 0 {
+            self.announce_new(key);
+        }
         self.effects.dirty += 1;
         self.held.put(self.db, key, value, deadline);
     }
@@ -231,12 +242,12 @@ impl<'a, 's> Txn<'a, 's> {
         self.held.remove(self.db, key)
     }
 
-    /// Takes the value of a live key out of the keyspace; [`Txn::put`] it as `Value::Taken`.
+    /// Takes the value of a live key out of the keyspace; [`Txn::put`] it as `Value::Taken`,
+    /// which counts as the change.
     pub fn take(&mut self, key: &Key<'_>) -> Option<Taken> {
         if !self.exists(key) {
             return None;
         }
-        self.effects.dirty += 1;
         self.held.take(self.db, key)
     }
 
@@ -296,6 +307,7 @@ impl<'a, 's> Txn<'a, 's> {
                 self.held.change_object(db, key, |object| C::from_object_mut(object).map(change));
             return changed.flatten().ok_or(CmdError::WrongType);
         }
+        self.notify(notify::NEW, "new", key.bytes);
         let mut fresh = C::default();
         let result = change(&mut fresh);
         self.held.put(self.db, key, Value::Object(fresh.into_object()), None);
@@ -316,7 +328,7 @@ impl<'a, 's> Txn<'a, 's> {
     pub fn drop_if_empty(&mut self, key: &Key<'_>) {
         if self.held.object(self.db, key).is_some_and(Object::is_empty) {
             self.held.remove(self.db, key);
-            self.notify(crate::config::notify::GENERIC, "del", key.bytes);
+            self.notify(notify::GENERIC, "del", key.bytes);
         }
     }
 
@@ -340,9 +352,17 @@ impl<'a, 's> Txn<'a, 's> {
         }
     }
 
+    /// Tells listeners that `key` comes to be, unless it is there; that it expired before.
+    #[cold]
+    fn announce_new(&mut self, key: &Key<'_>) {
+        if !self.exists(key) {
+            self.notify(notify::NEW, "new", key.bytes);
+        }
+    }
+
     fn remove_expired(&mut self, key: &Key<'_>) {
         self.held.remove(self.db, key);
         self.tally.expired.add(1);
-        self.notify(crate::config::notify::EXPIRED, "expired", key.bytes);
+        self.notify(notify::EXPIRED, "expired", key.bytes);
     }
 }
