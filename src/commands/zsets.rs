@@ -88,7 +88,7 @@ impl AddOptions {
                 "ERR XX and NX options at the same time are not compatible",
             ));
         }
-        if self.gt && self.nx || self.lt && self.nx || self.gt && self.lt {
+        if [self.gt, self.lt, self.nx].iter().filter(|&&option| option).count() > 1 {
             return Err(CmdError::text(
                 "ERR GT, LT, and/or NX options at the same time are not compatible",
             ));
@@ -268,6 +268,9 @@ fn rank(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>, reverse: b
     Ok(())
 }
 
+/// A member that was removed, and its score.
+type Entry = (Box<[u8]>, f64);
+
 /// ZPOPMIN key [count]
 fn zpopmin(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     pop(txn, args, reply, "zpopmin", ZSet::pop_first)
@@ -283,7 +286,7 @@ fn pop(
     args: Args<'_>,
     reply: &mut Reply<'_>,
     event: &'static str,
-    pop_one: fn(&mut ZSet) -> Option<(Box<[u8]>, f64)>,
+    pop_one: fn(&mut ZSet) -> Option<Entry>,
 ) -> Outcome {
     if args.len() > 3 {
         return Err(CmdError::Syntax);
