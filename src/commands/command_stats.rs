@@ -3,8 +3,7 @@
 use super::table::TABLE;
 use crate::engine::Count;
 use hdrhistogram::Histogram;
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 /// Longest latency a histogram distinguishes, ns: longer ones count as this (one second, as
 /// Redis keeps it).
@@ -23,51 +22,111 @@ pub struct Calls {
     pub failed: Count,
 }
 
+/// A command, or a sub-command of one, among all that are counted apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u16);
+
+/// All that is counted apart: each command, and behind it its sub-commands.
+struct Places {
+    names: Vec<String>,
+    /// The place of the command at each row of the table.
+    of_row: Vec<u16>,
+}
+
+static PLACES: LazyLock<Places> = LazyLock::new(|| {
+    let mut places = Places { names: Vec::new(), of_row: Vec::new() };
+    for row in TABLE.iter() {
+        places.of_row.push(places.names.len() as u16);
+        places.names.push(row.name.to_string());
+        for sub in row.subs {
+            places.names.push(format!("{}|{}", row.name, sub.name));
+        }
+    }
+    places
+});
+
+impl Place {
+    /// The place of the command at `row`, or of its sub-command number `sub`.
+    #[inline]
+    pub fn new(row: usize, sub: Option<usize>) -> Place {
+        Place(PLACES.of_row[row] + sub.map_or(0, |sub| sub as u16 + 1))
+    }
+
+    /// The name as INFO shows it.
+    pub fn name(self) -> &'static str {
+        &PLACES.names[self.0 as usize]
+    }
+
+    /// The place of this number (see [`Place::number`]), if there is one.
+    pub fn numbered(number: u16) -> Option<Place> {
+        ((number as usize) < PLACES.names.len()).then_some(Place(number))
+    }
+
+    /// Counts from 0.
+    pub fn number(self) -> u16 {
+        self.0
+    }
+
+    /// All places.
+    pub fn all() -> impl Iterator<Item = Place> {
+        (0..PLACES.names.len() as u16).map(Place)
+    }
+}
+
 /// The numbers of all commands on one worker.
 pub struct CommandStats {
     calls: Box<[Calls]>,
-    /// Written by the worker after each command that is timed, read by LATENCY HISTOGRAM.
-    latencies: Mutex<HashMap<u16, Histogram<u32>>>,
+    /// Written by the worker after each batch, read by LATENCY HISTOGRAM and INFO.
+    latencies: Mutex<Vec<Option<Box<Histogram<u32>>>>>,
 }
 
 impl Default for CommandStats {
     fn default() -> CommandStats {
-        let calls = TABLE.iter().map(|_| Calls::default()).collect();
+        let calls = Place::all().map(|_| Calls::default()).collect();
         CommandStats { calls, latencies: Mutex::default() }
     }
 }
 
 impl CommandStats {
-    /// The numbers of the command at `row` of the table.
+    /// The numbers of one command.
     #[inline]
-    pub fn of(&self, row: usize) -> &Calls {
-        &self.calls[row]
+    pub fn of(&self, place: Place) -> &Calls {
+        &self.calls[place.0 as usize]
     }
 
-    /// Notes how long `count` executions of a command took on average.
-    pub fn record(&self, row: usize, time_ns: u64, count: u64) {
-        let mut latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        let histogram = latencies.entry(row as u16).or_insert_with(new_histogram);
-        histogram.saturating_record_n(time_ns.clamp(1, LATENCY_NS_MAX), count as u32);
-    }
-
-    /// Adds the latencies of one command to `sum`.
-    pub fn add_latencies(&self, row: usize, sum: &mut Histogram<u32>) {
-        let latencies = self.latencies.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(histogram) = latencies.get(&(row as u16)) {
-            // Both have the same range, so nothing can be out of it.
-            let _ = sum.add(histogram);
+    /// Notes how long commands took, in ns.
+    pub fn record(&self, times: impl Iterator<Item = (Place, u64)>) {
+        let mut latencies = self.lock();
+        if latencies.is_empty() {
+            latencies.resize_with(self.calls.len(), || None);
+        }
+        for (place, time_ns) in times {
+            let histogram =
+                latencies[place.0 as usize].get_or_insert_with(|| Box::new(new_histogram()));
+            histogram.saturating_record(time_ns.clamp(1, LATENCY_NS_MAX));
         }
     }
 
-    /// Starts over (CONFIG RESETSTAT, LATENCY RESET).
+    /// Adds the latencies of one command to `sum`.
+    pub fn add_latencies(&self, place: Place, sum: &mut Histogram<u32>) {
+        if let Some(Some(histogram)) = self.lock().get(place.0 as usize) {
+            // Both have the same range, so nothing can be out of it.
+            let _ = sum.add(&**histogram);
+        }
+    }
+
+    /// Starts over (CONFIG RESETSTAT).
     pub fn reset(&self) {
         for calls in &self.calls {
             for count in [&calls.calls, &calls.time_ns, &calls.rejected, &calls.failed] {
                 count.reset();
             }
         }
-        self.latencies.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Option<Box<Histogram<u32>>>>> {
+        self.latencies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

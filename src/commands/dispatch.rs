@@ -4,10 +4,11 @@
 //! and asks the CPU for the buckets; the second asks for the entries; the third executes in
 //! order. So the cache misses of up to sixteen commands overlap.
 
+use super::command_stats::Place;
 use super::node::{Local, Node, NodeHub};
 use super::session::{Cx, ReplyMode, Session};
 use super::slowlog::{SlowCommand, cut_args};
-use super::table::{Command, LOOKUP, Run, TABLE, flags};
+use super::table::{Command, Keys, LOOKUP, Run, TABLE, flags};
 use super::{events, expiry, transactions};
 use crate::engine::{CmdError, Effects, Moment, Read, ReadParts, Txn, TxnParts, Walk};
 use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER};
@@ -153,15 +154,44 @@ struct ExecutionRun<'a> {
     now_ms: u64,
     /// When the command before ended, ns of the monotonic clock.
     last_ns: u64,
+    /// Times of the commands that ran, to be noted together.
+    times: [(Place, u64); BATCH_COMMANDS],
+    timed: usize,
+}
+
+/// A request on its way to its function.
+struct Call<'a> {
+    /// Index of the command in the table.
+    row: usize,
+    /// The row that runs: the command's, or its sub-command's.
+    command: &'static Command,
+    place: Place,
+    args: Args<'a>,
+    /// Its first key, where the first pass has hashed it.
+    hashed: Option<Key<'a>>,
+    /// Argument 2, received apart.
+    bulk: Option<BulkBuf>,
 }
 
 impl<'a> ExecutionRun<'a> {
     fn new(node: &'a Node, pin: &'a Pin) -> ExecutionRun<'a> {
-        let last_ns = clock::monotonic_ns();
-        ExecutionRun { node, pin, now_ms: node.engine.clock.now_ms(), last_ns }
+        let nowhere = Place::new(0, None);
+        ExecutionRun {
+            node,
+            pin,
+            now_ms: node.engine.clock.now_ms(),
+            last_ns: clock::monotonic_ns(),
+            times: [(nowhere, 0); BATCH_COMMANDS],
+            timed: 0,
+        }
     }
 
-    fn end(self, _local: &mut Local) {}
+    fn end(self, local: &Local) {
+        if self.timed > 0 && self.node.config.hot.latency_tracking() {
+            let times = self.times[..self.timed].iter().copied();
+            self.node.workers[local.worker].by_command.record(times);
+        }
+    }
 
     fn execute(
         &mut self,
@@ -170,16 +200,17 @@ impl<'a> ExecutionRun<'a> {
         at: usize,
         prepared: Prepared,
     ) -> Flow {
+        let node = self.node;
         let Some(row) = (prepared.row as usize).checked_sub(1) else {
-            refuse(self.node, io, None, &unknown_command(batch.args(at)));
+            refuse(node, io, None, &unknown_command(batch.args(at)));
             return Flow::Next;
         };
-        let command = &TABLE[row];
-        if let Err(error) = admit(self.node, io, command, batch.args(at)) {
-            refuse(self.node, io, Some(row), &error);
+        let (command, sub) = TABLE[row].resolve(batch.args(at));
+        let place = Place::new(row, sub);
+        if let Err(error) = admit(node, io, command, place, batch.args(at)) {
+            refuse(node, io, Some(place), &error);
             return Flow::Next;
         }
-        let node = self.node;
         if node.pause.is_on() && self.must_wait(io, command) {
             node.pause.wait(io.id);
             // The pause may have ended before this connection was on the list.
@@ -192,14 +223,24 @@ impl<'a> ExecutionRun<'a> {
         let flow = if io.session.multi.is_some() && !command.is(flags::NO_MULTI) {
             transactions::queue(io, row, batch.args(at))
         } else {
-            self.call(io, batch, at, row, prepared)
+            let takes_bulk = command.is(flags::STORES_SECOND);
+            let bulk = if takes_bulk { batch.request(at).take_large(2) } else { None };
+            let args = batch.args(at);
+            let hashed = prepared.hashed.then(|| Key {
+                bytes: args.get(command.keys.first as usize),
+                hash: prepared.hash,
+                hash_slot: prepared.hash_slot,
+            });
+            self.call(io, Call { row, command, place, args, hashed, bulk })
         };
         settle_reply_mode(io, mark);
         flow
     }
 
+    /// Whether a pause holds this request. Requests that are queued are not held, nor is the
+    /// command that ends the pause.
     fn must_wait(&self, io: &Io<'_, Node>, command: &Command) -> bool {
-        if command.name == "client" || io.session.multi.is_some() && !command.is(flags::NO_MULTI) {
+        if command.is(flags::ALLOW_BUSY) && command.name != "exec" {
             return false;
         }
         let queued_write = command.name == "exec"
@@ -211,83 +252,63 @@ impl<'a> ExecutionRun<'a> {
     }
 
     /// Runs one command and keeps its numbers.
-    fn call(
-        &mut self,
-        io: &mut Io<'_, Node>,
-        batch: &mut Batch<'_>,
-        at: usize,
-        row: usize,
-        prepared: Prepared,
-    ) -> Flow {
-        let command = &TABLE[row];
-        let stores_second = command.is(flags::STORES_SECOND);
-        let bulk = if stores_second { batch.request(at).take_large(2) } else { None };
-        let args = batch.args(at);
-        if self.node.monitors.any() && !command.is(flags::SKIP_MONITOR) {
-            let now_us = self.node.engine.clock.now_us();
-            self.node.monitors.feed(io.hub, io.card, io.session.db, now_us, args);
+    fn call(&mut self, io: &mut Io<'_, Node>, mut call: Call<'_>) -> Flow {
+        let node = self.node;
+        if node.monitors.any() && !call.command.is(flags::SKIP_MONITOR) {
+            let now_us = node.engine.clock.now_us();
+            node.monitors.feed(io.hub, io.card, io.session.db, now_us, call.args);
         }
-        let hashed = prepared.hashed.then(|| Key {
-            bytes: args.get(command.keys.first as usize),
-            hash: prepared.hash,
-            hash_slot: prepared.hash_slot,
-        });
-        let mark_len = io.out.len();
-        let mut flow = Flow::Next;
-        let outcome = match command.run {
+        io.card.command.store(call.place.number() + 1, Relaxed);
+        let before = io.out.len();
+        let (outcome, flow) = match call.command.run {
             Run::Read(run) => {
                 let read = Read::new(ReadParts {
-                    store: &self.node.engine.store,
+                    store: &node.engine.store,
                     pin: self.pin,
                     held: None,
-                    tally: &self.node.workers[io.local.worker].tally,
-                    config: &self.node.config,
+                    tally: &node.workers[io.local.worker].tally,
+                    config: &node.config,
                     db: io.session.db,
                     now_ms: self.now_ms,
-                    hashed,
+                    hashed: call.hashed,
                 });
-                run(&read, args, &mut Reply::new(io.out, io.session.protocol))
+                let mut reply = Reply::new(io.out, io.session.protocol);
+                (run(&read, call.args, &mut reply), Flow::Next)
             }
             Run::Locked(run) => {
-                let request = Locked { run, row, args, hashed, bulk };
-                self.call_locked(io, request)
+                let bulk = call.bulk.take();
+                (self.call_locked(io, &call, run, bulk), Flow::Next)
             }
             Run::Walk(run) => {
-                let node = self.node;
                 let seed = io.local.rng.next_u64();
-                let walk = Walk::new(
-                    &node.engine.store,
-                    None,
-                    &node.config,
-                    io.session.db,
-                    self.now_ms,
-                    seed,
-                );
-                run(&walk, args, &mut Reply::new(io.out, io.session.protocol))
+                let (store, config) = (&node.engine.store, &node.config);
+                let walk = Walk::new(store, None, config, io.session.db, self.now_ms, seed);
+                let mut reply = Reply::new(io.out, io.session.protocol);
+                (run(&walk, call.args, &mut reply), Flow::Next)
             }
-            Run::Session(run) => {
-                let (outcome, then) = call_session(io, command, run, args, self.now_ms);
-                flow = then;
-                outcome
-            }
+            Run::Session(run) => call_session(io, &TABLE[call.row], run, call.args, self.now_ms),
         };
-        io.card.command.store(row as u16 + 1, Relaxed);
         if let Err(error) = &outcome {
-            answer_error(self.node, io, error);
+            answer_error(node, io, error);
         }
-        self.count(io, row, args, outcome.is_err(), mark_len);
+        self.count(io, &call, outcome.is_err(), before);
         flow
     }
 
-    fn call_locked(&self, io: &mut Io<'_, Node>, request: Locked<'_>) -> Result<(), CmdError> {
-        let (node, command) = (self.node, &TABLE[request.row]);
-        let store = &node.engine.store;
-        let mut held = match request.hashed {
-            Some(key) if command.keys == super::table::Keys::ONE => store.lock_one(key.shard()),
+    fn call_locked(
+        &self,
+        io: &mut Io<'_, Node>,
+        call: &Call<'_>,
+        run: fn(&mut Txn<'_, '_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
+        bulk: Option<BulkBuf>,
+    ) -> Result<(), CmdError> {
+        let (node, command) = (self.node, call.command);
+        let mut held = match call.hashed {
+            Some(key) if command.keys == Keys::ONE => node.engine.store.lock_one(key.shard()),
             _ => {
                 let mut shards = ShardSet::new();
-                shards_of(node, command, request.args, &mut shards);
-                let mut held = store.lock(&shards);
+                shards_of(node, command, call.args, &mut shards);
+                let mut held = node.engine.store.lock(&shards);
                 if command.is(flags::WRITE) {
                     held.begin_exclusive();
                 }
@@ -303,57 +324,40 @@ impl<'a> ExecutionRun<'a> {
             config: &node.config,
             db: io.session.db,
             moment,
-            hashed: request.hashed,
-            bulk: request.bulk,
+            hashed: call.hashed,
+            bulk,
         });
-        let outcome = (request.run)(&mut txn, request.args, &mut reply);
+        let outcome = run(&mut txn, call.args, &mut reply);
         drop(held);
         publish_effects(node, io.hub, io.local);
         outcome
     }
 
     /// Keeps the numbers of a command that ran.
-    fn count(
-        &mut self,
-        io: &Io<'_, Node>,
-        row: usize,
-        args: Args<'_>,
-        failed: bool,
-        before: usize,
-    ) {
+    fn count(&mut self, io: &Io<'_, Node>, call: &Call<'_>, failed: bool, before: usize) {
         let stats = &self.node.workers[io.local.worker];
         let now_ns = clock::monotonic_ns();
         let took_ns = now_ns - self.last_ns;
         self.last_ns = now_ns;
-        let calls = stats.by_command.of(row);
+        let calls = stats.by_command.of(call.place);
         stats.commands.add(1);
-        stats.output_bytes.add((io.out.len() - before.min(io.out.len())) as u64);
+        stats.output_bytes.add(io.out.len().saturating_sub(before) as u64);
         calls.calls.add(1);
         calls.time_ns.add(took_ns);
         if failed {
             calls.failed.add(1);
         }
+        self.times[self.timed] = (call.place, took_ns);
+        self.timed += 1;
         let hot = &self.node.config.hot;
-        if hot.latency_tracking() {
-            stats.by_command.record(row, took_ns, 1);
-        }
         let slower_than_us = hot.slowlog_log_slower_than_us();
         if slower_than_us >= 0
             && took_ns >= slower_than_us as u64 * 1000
-            && !TABLE[row].is(flags::SKIP_SLOWLOG)
+            && !call.command.is(flags::SKIP_SLOWLOG)
         {
-            note_slow(self.node, io.card, args, took_ns / 1000);
+            note_slow(self.node, io.card, call.args, took_ns / 1000);
         }
     }
-}
-
-/// A request that runs under locks.
-struct Locked<'a> {
-    run: fn(&mut Txn<'_, '_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
-    row: usize,
-    args: Args<'a>,
-    hashed: Option<Key<'a>>,
-    bulk: Option<BulkBuf>,
 }
 
 /// Adds the shards of a request's keys to `shards`.
@@ -416,11 +420,11 @@ fn admit(
     node: &Node,
     io: &Io<'_, Node>,
     command: &Command,
+    place: Place,
     args: Args<'_>,
 ) -> Result<(), CmdError> {
-    let sub = sub_command(command, args);
-    if !command.arity_fits(args.len()) || sub.is_some_and(|sub| !sub.arity_fits(args.len())) {
-        return Err(CmdError::Arity(full_name(command, sub).into()));
+    if !command.arity_fits(args.len()) {
+        return Err(CmdError::Arity(place.name().into()));
     }
     if !io.session.authenticated && !command.is(flags::NO_AUTH) {
         return Err(CmdError::text("NOAUTH Authentication required."));
@@ -432,35 +436,20 @@ fn admit(
         return Err(CmdError::owned(format!(
             "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / \
              RESET are allowed in this context",
-            full_name(command, sub)
+            place.name()
         )));
     }
     Ok(())
 }
 
-/// The row of the sub-command that a request names, if it has one of its own.
-pub(super) fn sub_command<'c>(command: &'c Command, args: Args<'_>) -> Option<&'c Command> {
-    if command.subs.is_empty() || args.len() < 2 {
-        return None;
-    }
-    command.subs.iter().find(|sub| sub.name.as_bytes().eq_ignore_ascii_case(args.get(1)))
-}
-
-fn full_name(command: &Command, sub: Option<&Command>) -> String {
-    match sub {
-        Some(sub) => format!("{}|{}", command.name, sub.name),
-        None => command.name.to_string(),
-    }
-}
-
 /// Answers an error before execution.
-fn refuse(node: &Node, io: &mut Io<'_, Node>, row: Option<usize>, error: &CmdError) {
+fn refuse(node: &Node, io: &mut Io<'_, Node>, place: Option<Place>, error: &CmdError) {
     let mark = io.out.mark();
     if let Some(multi) = &mut io.session.multi {
         multi.failed = true;
     }
-    if let Some(row) = row {
-        node.workers[io.local.worker].by_command.of(row).rejected.add(1);
+    if let Some(place) = place {
+        node.workers[io.local.worker].by_command.of(place).rejected.add(1);
     }
     answer_error(node, io, error);
     settle_reply_mode(io, mark);

@@ -210,6 +210,17 @@ impl Command {
         if self.arity >= 0 { argc == self.arity as usize } else { argc >= -self.arity as usize }
     }
 
+    /// The row that a request runs: that of the sub-command it names, if it has one.
+    #[inline]
+    pub fn resolve(&'static self, args: Args<'_>) -> (&'static Command, Option<usize>) {
+        if self.subs.is_empty() || args.len() < 2 {
+            return (self, None);
+        }
+        let name = args.get(1);
+        let sub = self.subs.iter().position(|sub| sub.name.as_bytes().eq_ignore_ascii_case(name));
+        (sub.map_or(self, |sub| &self.subs[sub]), sub)
+    }
+
     /// True when the command has the flag.
     #[inline]
     pub fn is(&self, flag: u32) -> bool {

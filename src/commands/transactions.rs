@@ -5,6 +5,7 @@
 //! follow; so a transaction is seen whole or not at all. A watched key carries a mark that
 //! whoever changes it sets under its shard's lock; EXEC reads the mark with its locks held.
 
+use super::command_stats::Place;
 use super::dispatch::{answer_error, begin, publish_effects, shards_of};
 use super::node::Node;
 use super::session::{Cx, Multi, Session, Watching};
@@ -14,6 +15,7 @@ use crate::limits::MULTI_BYTES_MAX;
 use crate::net::{Flow, Io};
 use crate::resp::{Args, Reply};
 use crate::store::{Held, ShardSet};
+use crate::sys::clock;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The rows of this family.
@@ -155,10 +157,13 @@ fn run_all(cx: &mut Cx<'_>, multi: &Multi, watching: Option<&Watching>, reply: &
     held.begin_exclusive();
     reply.array(multi.queued.len());
     for (row, args) in &multi.queued {
-        let row = *row as usize;
-        let outcome = run_one(cx, &mut held, moment, row, args.as_args(), reply);
-        let calls = node.workers[cx.local.worker].by_command.of(row);
+        let (command, sub) = TABLE[*row as usize].resolve(args.as_args());
+        let place = Place::new(*row as usize, sub);
+        let started_ns = clock::monotonic_ns();
+        let outcome = run_one(cx, &mut held, moment, command, args.as_args(), reply);
+        let calls = node.workers[cx.local.worker].by_command.of(place);
         calls.calls.add(1);
+        calls.time_ns.add(clock::monotonic_ns() - started_ns);
         if let Err(error) = outcome {
             calls.failed.add(1);
             node.note_error(cx.local.worker, &error);
@@ -173,7 +178,7 @@ fn run_all(cx: &mut Cx<'_>, multi: &Multi, watching: Option<&Watching>, reply: &
 fn shards_of_all(node: &Node, multi: &Multi, watching: Option<&Watching>) -> ShardSet {
     let mut shards = ShardSet::new();
     for (row, args) in &multi.queued {
-        let command = &TABLE[*row as usize];
+        let (command, _) = TABLE[*row as usize].resolve(args.as_args());
         if command.is(flags::ALL_SHARDS) || matches!(command.run, Run::Walk(_)) {
             return ShardSet::all();
         }
@@ -198,12 +203,11 @@ fn run_one(
     cx: &mut Cx<'_>,
     held: &mut Held<'_>,
     moment: Moment,
-    row: usize,
+    command: &'static Command,
     args: Args<'_>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let node = cx.node();
-    let command = &TABLE[row];
     let (db, worker) = (cx.session.db, cx.local.worker);
     let tally = &node.workers[worker].tally;
     if node.monitors.any() && !command.is(flags::SKIP_MONITOR) {

@@ -62,7 +62,7 @@ pub struct Card {
     pub db: AtomicU8,
     /// 2 or 3.
     pub resp: AtomicU8,
-    /// Index of the last command in the command table + 1; 0: none yet.
+    /// Number of the last command as the service counts them, + 1; 0: none yet.
     pub command: AtomicU16,
     /// Queued commands of an open transaction; -1: none is open.
     pub queued: AtomicI32,
