@@ -3,6 +3,7 @@
 pub mod table;
 
 mod bits;
+mod client;
 mod command_stats;
 mod connection;
 mod dispatch;
@@ -27,6 +28,9 @@ mod strings;
 mod transactions;
 mod zset_range;
 mod zsets;
+
+/// The version of Redis whose behaviour is followed, as clients ask for it.
+pub const REDIS_VERSION: &str = "7.2.4";
 
 pub use node::{Identity, Node, NodeHub, random_seed};
 pub use session::{Cx, Session};

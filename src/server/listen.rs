@@ -6,6 +6,7 @@ use crate::net::Listener;
 use crate::sys::socket::{self, ListenOptions};
 use std::ffi::OsStr;
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -13,8 +14,8 @@ use std::path::{Path, PathBuf};
 pub struct Listening {
     /// The sockets.
     pub listeners: Vec<Listener>,
-    /// The TCP addresses as they are shown to people.
-    pub addresses: Vec<String>,
+    /// The TCP addresses.
+    pub addresses: Vec<SocketAddr>,
     /// The unix socket's path, to be removed at the end.
     pub unix_path: Option<PathBuf>,
 }
@@ -36,7 +37,7 @@ pub fn open(config: &Config) -> Result<Listening, StartError> {
             match socket::listen_tcp(place.address, options) {
                 Ok(fd) => {
                     listening.listeners.push(Listener::tcp(fd));
-                    listening.addresses.push(place.address.to_string());
+                    listening.addresses.push(place.address);
                 }
                 Err(error) if place.optional && is_missing_address(&error) => {
                     tracing::info!(address = %place.address, "not on this machine; left out");
@@ -53,7 +54,6 @@ pub fn open(config: &Config) -> Result<Listening, StartError> {
         let fd = socket::listen_unix(path, mode, options.backlog)
             .map_err(|error| StartError::ListenUnix(path.into(), error))?;
         listening.listeners.push(Listener::unix(fd, path));
-        listening.addresses.push(path.display().to_string());
         listening.unix_path = Some(path.into());
     }
     match listening.listeners.is_empty() {

@@ -2,8 +2,10 @@
 //!
 //! The main thread only waits: for signals, and for SHUTDOWN. Workers own everything else.
 
+use super::banner::{self, Facts};
 use super::error::StartError;
 use super::listen::{self, Listening};
+use super::logging::Logging;
 use crate::commands::{Identity, Node, NodeHub, random_seed};
 use crate::config::threads::{self, Machine, Workers};
 use crate::config::{Config, ConfigError};
@@ -21,7 +23,7 @@ const TOKEN_SIGNAL: u64 = 1;
 const TOKEN_SHUTDOWN: u64 = 2;
 
 /// Runs a server until it is told to end.
-pub fn run(config: Config) -> Result<(), StartError> {
+pub fn run(config: Config, logging: &Logging) -> Result<(), StartError> {
     let signals = Signals::block()?;
     signal::ignore_sigpipe()?;
     let workers = choose_workers(&config);
@@ -31,8 +33,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let busy_poll_us = config.hot.busy_poll_us();
     let node = Node::new(config, identity, workers.count)?;
     let hub = Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?;
-    tracing::info!(workers = workers.count, why = %workers.cause, descriptors, "starting");
-    serve(&hub, &listening, &signals)?;
+    show_banner(&hub.service.config, workers, descriptors, &listening);
+    serve(&hub, &listening, &signals, logging)?;
     if let Some(path) = &listening.unix_path {
         // Someone may have removed it already.
         let _ = std::fs::remove_file(path);
@@ -42,7 +44,12 @@ pub fn run(config: Config) -> Result<(), StartError> {
 }
 
 /// Runs the workers until the end.
-fn serve(hub: &NodeHub, listening: &Listening, signals: &Signals) -> Result<(), StartError> {
+fn serve(
+    hub: &NodeHub,
+    listening: &Listening,
+    signals: &Signals,
+    logging: &Logging,
+) -> Result<(), StartError> {
     let cpus = affinity::available_cpus();
     let count = hub.options().workers;
     std::thread::scope(|scope| {
@@ -61,11 +68,9 @@ fn serve(hub: &NodeHub, listening: &Listening, signals: &Signals) -> Result<(), 
             };
             std::thread::Builder::new().name(name).spawn_scoped(scope, body)?;
         }
-        for address in &listening.addresses {
-            tracing::info!(%address, "ready to accept connections");
-        }
+        tracing::info!("ready to accept connections");
         tell_manager(ServiceState::Ready);
-        let waited = wait_for_end(hub, signals);
+        let waited = wait_for_end(hub, signals, logging);
         tell_manager(ServiceState::Stopping);
         hub.stop();
         waited
@@ -73,7 +78,7 @@ fn serve(hub: &NodeHub, listening: &Listening, signals: &Signals) -> Result<(), 
 }
 
 /// Handles signals until one of them, or SHUTDOWN, ends the server.
-fn wait_for_end(hub: &NodeHub, signals: &Signals) -> Result<(), StartError> {
+fn wait_for_end(hub: &NodeHub, signals: &Signals, logging: &Logging) -> Result<(), StartError> {
     let epoll = Epoll::new()?;
     epoll.add(signals, TOKEN_SIGNAL, Interest::READABLE)?;
     epoll.add(&hub.service.shutdown.bell, TOKEN_SHUTDOWN, Interest::READABLE)?;
@@ -89,7 +94,11 @@ fn wait_for_end(hub: &NodeHub, signals: &Signals) -> Result<(), StartError> {
                     return Ok(());
                 }
                 Signal::Hangup => reload(&hub.service.config),
-                Signal::User1 => {}
+                Signal::User1 => {
+                    if let Err(error) = logging.reopen() {
+                        tracing::error!(%error, "the log file was not opened again");
+                    }
+                }
             }
         }
         if hub.service.shutdown.requested.load(SeqCst) {
@@ -129,6 +138,44 @@ fn choose_workers(config: &Config) -> Workers {
         quota_cpus: affinity::cgroup_cpu_quota(),
     };
     threads::resolve(config.values().count("threads") as usize, machine)
+}
+
+/// Says what was chosen, and what is wrong with it.
+fn show_banner(config: &Config, workers: Workers, descriptors: u64, listening: &Listening) {
+    let values = config.values();
+    let text = |name: &str| String::from_utf8_lossy(values.text(name)).into_owned();
+    let facts = Facts {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: process::pid(),
+        node: text("node"),
+        config_file: config.file().map(|path| path.display().to_string()),
+        addresses: listening.addresses.clone(),
+        unixsocket: listening.unix_path.as_ref().map(|path| path.display().to_string()),
+        workers,
+        cpus: affinity::available_cpus().len(),
+        maxmemory: config.hot.maxmemory(),
+        maxmemory_policy: config.hot.maxmemory_policy().name(),
+        memory_total: process::memory_total_bytes(),
+        directory: text("dir"),
+        protected_mode: config.hot.protected_mode(),
+        has_password: config.hot.requirepass_is_set(),
+        clients_wanted: config.hot.maxclients(),
+        clients_possible: descriptors.saturating_sub(DESCRIPTORS_RESERVED),
+        backlog: values.count("tcp-backlog"),
+        somaxconn: kernel_number("net/core/somaxconn"),
+        overcommit_memory: kernel_number("vm/overcommit_memory"),
+    };
+    for line in banner::lines(&facts) {
+        tracing::info!("{line}");
+    }
+    for warning in banner::warnings(&facts) {
+        tracing::warn!("{warning}");
+    }
+}
+
+/// A number under /proc/sys.
+fn kernel_number(name: &str) -> Option<u64> {
+    std::fs::read_to_string(format!("/proc/sys/{name}")).ok()?.trim().parse().ok()
 }
 
 /// Makes room for all clients; the descriptors there are.
