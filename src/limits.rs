@@ -73,6 +73,8 @@ pub const SLOWLOG_ARGS_MAX: usize = 32;
 pub const SLOWLOG_ARG_BYTES_MAX: usize = 128;
 /// Different error codes that are counted apart.
 pub const ERROR_CODES_MAX: usize = 128;
+/// Keys that KEYS looks at before it lets go of a shard's lock.
+pub const KEYS_SLICE: usize = 256;
 /// Keys examined for expiry in one shard before another has its turn.
 pub const EXPIRE_SLICE_KEYS: usize = 400;
 /// Time for active expiry in one tick of a worker, before connections have their turn again.

@@ -169,6 +169,16 @@ impl ZSet {
         self.iter(rank..rank.saturating_add(1), false).next()
     }
 
+    /// The member at `place`: places are `0..len()`, as ranks are. In a set of more than
+    /// [`PACKED_LEN`] members a member keeps its place whatever becomes of its score and of
+    /// other members, unless it is the last one and fills the place of one that was removed.
+    pub fn get_place(&self, place: usize) -> Option<(&[u8], f64)> {
+        match &self.form {
+            Form::Packed(_) => self.get(place),
+            Form::Tree(tree) => tree.get_place(place),
+        }
+    }
+
     /// The member with the lowest score.
     pub fn first(&self) -> Option<(&[u8], f64)> {
         self.get(0)

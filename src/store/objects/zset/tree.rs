@@ -88,6 +88,11 @@ impl Tree {
         Some(self.rank_for(self.score(member)?, member))
     }
 
+    /// The member at `position` of the dense order.
+    pub fn get_place(&self, position: usize) -> Option<(&[u8], f64)> {
+        self.members.get(position).map(|record| (&*record.member, record.score))
+    }
+
     /// Inserts `member`, which is not in.
     pub fn insert(&mut self, member: &[u8], score: f64) {
         let rank = self.rank_for(score, member);
