@@ -40,15 +40,15 @@ const fn tables() -> [[u16; 256]; WIDTH] {
 /// CRC-16/XMODEM of `bytes`.
 #[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
-    let (blocks, rest) = bytes.as_chunks::<WIDTH>();
-    let mut crc = 0u16;
-    for block in blocks {
-        let mut next = TABLES[WIDTH - 1][usize::from(block[0] ^ (crc >> 8) as u8)]
-            ^ TABLES[WIDTH - 2][usize::from(block[1] ^ crc as u8)];
-        for i in 2..WIDTH {
-            next ^= TABLES[WIDTH - 1 - i][usize::from(block[i])];
-        }
-        crc = next;
+    let (blocks, mut rest) = bytes.as_chunks::<WIDTH>();
+    let mut crc = blocks.iter().fold(0, fold_block);
+    if let Some((block, tail)) = rest.split_first_chunk::<8>() {
+        crc = fold_block(crc, block);
+        rest = tail;
+    }
+    if let Some((block, tail)) = rest.split_first_chunk::<4>() {
+        crc = fold_block(crc, block);
+        rest = tail;
     }
     for &byte in rest {
         crc = (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)];
@@ -56,14 +56,33 @@ pub fn crc16(bytes: &[u8]) -> u16 {
     crc
 }
 
+/// The checksum of what `crc` stands for, followed by `block`.
+#[inline]
+fn fold_block<const N: usize>(crc: u16, block: &[u8; N]) -> u16 {
+    const { assert!(2 <= N && N <= WIDTH) };
+    let [high, low] = crc.to_be_bytes();
+    let first = TABLES[N - 1][usize::from(block[0] ^ high)];
+    let second = TABLES[N - 2][usize::from(block[1] ^ low)];
+    (2..N).fold(first ^ second, |sum, i| sum ^ TABLES[N - 1 - i][usize::from(block[i])])
+}
+
 /// The hash slot of `key`, of [`HASH_SLOTS`]. If the key holds a `{...}` that is not empty, only
 /// the first such part counts, so that keys can be made to share a slot.
 #[inline]
 pub fn hash_slot(key: &[u8]) -> u16 {
-    crc16(hash_tag(key)) % HASH_SLOTS as u16
+    let hashed = if holds_brace(key) { hash_tag(key) } else { key };
+    crc16(hashed) % HASH_SLOTS as u16
 }
 
+/// True if `key` holds a `{`. Most keys do not; blocks of a fixed length are compared at once.
 #[inline]
+fn holds_brace(key: &[u8]) -> bool {
+    let (blocks, rest) = key.as_chunks::<WIDTH>();
+    let in_block = |block: &[u8; WIDTH]| block.iter().fold(false, |any, &b| any | (b == b'{'));
+    blocks.iter().any(in_block) || rest.iter().fold(false, |any, &b| any | (b == b'{'))
+}
+
+#[cold]
 fn hash_tag(key: &[u8]) -> &[u8] {
     let Some(open) = memchr::memchr(b'{', key) else { return key };
     let inner = &key[open + 1..];

@@ -264,6 +264,44 @@ impl DoubleText {
 
 /// The first 17 decimal digits of a positive number, rounded, and the power of ten of the first.
 fn rounded_digits(value: f64) -> ([u8; DIGITS], i32) {
+    exact_digits(value).unwrap_or_else(|| printed_digits(value))
+}
+
+/// As [`rounded_digits`] for the numbers people use, about a millionth to 10^17: scaled to 17
+/// digits before the point they fit in 128 bits. `None` for the others.
+fn exact_digits(value: f64) -> Option<([u8; DIGITS], i32)> {
+    const DIGITS_BELOW: u128 = 10u128.pow(DIGITS as u32);
+    let exponent = (value.to_bits() >> 52) as i32 - 1075;
+    let mantissa = value.to_bits() & ((1 << 52) - 1) | 1 << 52;
+    if !(-90..0).contains(&exponent) {
+        return None;
+    }
+    // 1233 / 4096 is log10(2). The power is that of the first digit, or one too small.
+    let power = ((exponent + 52) * 1233) >> 12;
+    let scaled = |power: i32| {
+        let scale = usize::try_from(DIGITS as i32 - 1 - power).ok().filter(|&k| k < 23)?;
+        let product = u128::from(mantissa) * 10u128.pow(scale as u32);
+        Some(shift_right_rounding(product, exponent.unsigned_abs()))
+    };
+    let (whole, power) = match scaled(power)? {
+        whole if whole < DIGITS_BELOW => (whole, power),
+        _ => (scaled(power + 1)?, power + 1),
+    };
+    let mut digits = [b'0'; DIGITS];
+    digits.copy_from_slice(itoa::Buffer::new().format(whole as u64).as_bytes());
+    Some((digits, power))
+}
+
+/// `value / 2^shift`, rounded to nearest, halves to even. `0 < shift < 128`.
+pub(super) fn shift_right_rounding(value: u128, shift: u32) -> u128 {
+    let kept = value >> shift;
+    let half = 1u128 << (shift - 1);
+    let rest = value & (half | (half - 1));
+    kept + u128::from(rest > half || rest == half && kept & 1 == 1)
+}
+
+/// As [`rounded_digits`], for every number.
+fn printed_digits(value: f64) -> ([u8; DIGITS], i32) {
     // One digit, a point, sixteen digits, `e` and the exponent: 23 bytes at most.
     let mut text = DoubleText { bytes: [0; DoubleText::LEN_MAX], len: 0 };
     // Writing into a DoubleText that is long enough cannot fail.
@@ -387,6 +425,32 @@ mod tests {
         ] {
             assert_eq!(format_double(value), text);
         }
+    }
+
+    #[test]
+    fn both_ways_of_printing_agree() {
+        let seed = 0x17d1;
+        let mut rng = SplitMix64::new(seed);
+        let mut exact = 0;
+        for power in -40..64 {
+            let value = 2f64.powi(power);
+            for value in [value.next_down(), value, value.next_up()] {
+                if let Some(digits) = exact_digits(value) {
+                    assert_eq!(digits, printed_digits(value), "{value:e}");
+                }
+            }
+        }
+        for _ in 0..50_000 {
+            let power = rng.below(30) as i32 - 10;
+            let value = (rng.next_f64() + f64::MIN_POSITIVE) * 10f64.powi(power);
+            for value in [value, 10f64.powi(power).next_down(), 10f64.powi(power).next_up()] {
+                if let Some(digits) = exact_digits(value) {
+                    exact += 1;
+                    assert_eq!(digits, printed_digits(value), "{value:e}, seed {seed:#x}");
+                }
+            }
+        }
+        assert!(exact > 50_000, "{exact}");
     }
 
     #[test]

@@ -5,7 +5,10 @@
 //! There is no NaN: what would be one is refused where it arises.
 
 use super::big::Big;
-use super::float::{EXPONENT_MAX, Unrounded, is_infinity, parse_exponent, parse_hex, split_sign};
+use super::float::{
+    EXPONENT_MAX, Unrounded, is_infinity, parse_exponent, parse_hex, shift_right_rounding,
+    split_sign,
+};
 
 /// A text of at least this many bytes is not read as a number.
 const TEXT_MAX: usize = 5 * 1024;
@@ -104,14 +107,6 @@ impl LongDouble {
         let rounded = if shift >= 128 { 0 } else { shift_right_rounding(scaled, shift) };
         ((rounded / SCALE).to_string(), (rounded % SCALE) as u64)
     }
-}
-
-/// `value / 2^shift`, rounded to nearest, halves to even. `0 < shift < 128`.
-fn shift_right_rounding(value: u128, shift: u32) -> u128 {
-    let kept = value >> shift;
-    let half = 1u128 << (shift - 1);
-    let rest = value & (half | (half - 1));
-    kept + u128::from(rest > half || rest == half && kept & 1 == 1)
 }
 
 impl std::fmt::Display for LongDouble {
