@@ -31,8 +31,11 @@ impl<'a> Connection<'a> {
             return None;
         }
         let len = match &mut self.pieces {
-            Some(rng) if rng.below(2) == 0 => 1 + rng.below(4),
-            Some(rng) => 1 + rng.below(self.unread.len() as u64),
+            // Every other piece is tiny.
+            Some(rng) => {
+                let len_max = if rng.below(2) == 0 { 4 } else { self.unread.len() as u64 };
+                1 + rng.below(len_max)
+            }
             None => u64::MAX,
         };
         let (piece, rest) = self.unread.split_at(self.unread.len().min(len as usize));

@@ -266,7 +266,7 @@ mod tests {
                 want.extend_from_slice(&[b'a' + i; 3]);
                 if i % 3 == 0 {
                     queue.push_large(Box::new(Value(vec![b'0' + i; 17])));
-                    want.extend_from_slice(&vec![b'0' + i; 17]);
+                    want.extend_from_slice(&[b'0' + i; 17]);
                 }
             }
             assert_eq!(queue.len(), want.len());

@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn doubles() {
-        assert_eq!(both(|r| r.double(3.141)), ["$5\r\n3.141\r\n", ",3.141\r\n"]);
+        assert_eq!(both(|r| r.double(3.125)), ["$5\r\n3.125\r\n", ",3.125\r\n"]);
         assert_eq!(both(|r| r.double(2.0)), ["$1\r\n2\r\n", ",2\r\n"]);
         assert_eq!(both(|r| r.double(f64::INFINITY)), ["$3\r\ninf\r\n", ",inf\r\n"]);
         assert_eq!(both(|r| r.double(f64::NEG_INFINITY)), ["$4\r\n-inf\r\n", ",-inf\r\n"]);
