@@ -113,8 +113,10 @@ pub const DIRECTORY_WORDS_PER_SEGMENT: u64 = 256;
 pub const READ_TRIES: usize = 64;
 /// Lookups of several keys as a whole before the reader takes their shards' locks.
 pub const READ_MANY_TRIES: usize = 3;
-/// Home buckets that one SCAN call passes without having seen enough keys; it returns then.
-pub const SCAN_STEPS_MAX: usize = 4096;
+/// Home buckets that one SCAN call passes, for each key asked for, before it returns with fewer.
+pub const SCAN_STEPS_PER_KEY: usize = 64;
+/// Home buckets that one SCAN call may pass however few keys are asked for.
+pub const SCAN_STEPS_MIN: usize = 4096;
 /// Home buckets that a SCAN passes before it lets go of the shard's lock for a moment.
 pub const SCAN_LOCK_STEPS: usize = 256;
 /// What retiring an empty segment of a flushed table costs of a budget counted in entries.

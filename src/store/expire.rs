@@ -130,7 +130,9 @@ impl<'p> Sweep<'_, 'p> {
             let Some(unlinked) = locked.unlink(self.db, key.hash, key.bytes) else { continue };
             let state = locked.state_mut();
             state.clock = state.clock.max(entry.deadline().unwrap_or(0));
-            state.watchers.mark(self.db, key.hash, key.bytes);
+            if !state.watchers.is_empty() {
+                state.watchers.mark(self.db, key.hash, key.bytes);
+            }
             (self.removed)(self.db, key.bytes);
             drop(unlinked);
         }

@@ -14,7 +14,9 @@ use super::objects::Object;
 use super::segment::BUCKET_BITS;
 use super::shard::{ShardState, Store};
 use super::table::Locked;
-use crate::limits::{SCAN_LOCK_STEPS, SCAN_STEPS_MAX, SEGMENT_DEPTH_MAX, SHARDS};
+use crate::limits::{
+    SCAN_LOCK_STEPS, SCAN_STEPS_MIN, SCAN_STEPS_PER_KEY, SEGMENT_DEPTH_MAX, SHARDS,
+};
 use crate::sync::reclaim;
 
 /// Hash bits in a cursor: what names a home bucket of the deepest segment.
@@ -54,7 +56,8 @@ struct Walk {
 
 impl Walk {
     fn is_done(&self) -> bool {
-        self.seen >= self.count || self.steps >= SCAN_STEPS_MAX
+        let steps_max = self.count.saturating_mul(SCAN_STEPS_PER_KEY).max(SCAN_STEPS_MIN);
+        self.seen >= self.count || self.steps >= steps_max
     }
 
     /// From `cursor` on, asking `slice` to go on in each shard that has a table of `db`.

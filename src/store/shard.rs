@@ -29,13 +29,46 @@ pub struct Shard {
     exclusive: ExclusiveSeq,
     tables: Tables<ShardState>,
     last_lsn: CachePadded<AtomicU64>,
+    /// Planted mistake: readers do not look at the exclusive sequence.
+    #[cfg(test)]
+    ignores_exclusive: bool,
 }
 
 impl Shard {
+    fn new(hasher: &Arc<KeyHasher>) -> Shard {
+        Shard {
+            exclusive: ExclusiveSeq::new(),
+            tables: Tables::new(Arc::clone(hasher), ShardState::default()),
+            last_lsn: CachePadded::new(AtomicU64::new(0)),
+            #[cfg(test)]
+            ignores_exclusive: false,
+        }
+    }
+
     /// The sequence that multi-key writers raise.
     #[inline(always)]
     pub fn exclusive(&self) -> &ExclusiveSeq {
         &self.exclusive
+    }
+
+    /// The sequence as a reader sees it; `None` while it is up.
+    #[inline(always)]
+    fn noted(&self) -> Option<u64> {
+        #[cfg(test)]
+        if self.ignores_exclusive {
+            return Some(0);
+        }
+        self.exclusive.check()
+    }
+
+    /// Whether no multi-key writer came since the sequence was noted.
+    #[inline(always)]
+    fn is_unchanged(&self, seen: u64) -> bool {
+        #[cfg(test)]
+        if self.ignores_exclusive {
+            return true;
+        }
+        self.exclusive.unchanged(seen)
     }
 
     /// The tables.
@@ -66,15 +99,14 @@ impl Store {
     /// An empty store with a given hash.
     pub(super) fn with_hasher(hasher: KeyHasher) -> Store {
         let hasher = Arc::new(hasher);
-        let shards: Box<[Shard]> = (0..SHARDS)
-            .map(|_| Shard {
-                exclusive: ExclusiveSeq::new(),
-                tables: Tables::new(Arc::clone(&hasher), ShardState::default()),
-                last_lsn: CachePadded::new(AtomicU64::new(0)),
-            })
-            .collect();
+        let shards: Box<[Shard]> = (0..SHARDS).map(|_| Shard::new(&hasher)).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("{SHARDS} were made") };
         Store { shards, hasher, tracking: AtomicBool::new(false) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn ignore_exclusive(&mut self) {
+        self.shards.iter_mut().for_each(|shard| shard.ignores_exclusive = true);
     }
 
     /// Hashes a key.
@@ -113,14 +145,15 @@ impl Store {
     /// Lock-free lookup; the entry may be past its deadline, which the caller judges.
     ///
     /// The exclusive sequence is looked at before (a client that saw one key of a transaction
-    /// sees the others) and after (no state from the middle of a transaction is ever seen).
+    /// sees the others) and after (no state from the middle of a transaction is ever seen). So a
+    /// thread that holds locks exclusively must not come here: it has [`Held::find`].
     #[inline]
     pub fn get<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>) -> Option<EntryRef<'p>> {
         let shard = self.shard(key.shard());
         let track = self.tracking.load(Ordering::Relaxed);
-        if let Some(seen) = shard.exclusive.check()
+        if let Some(seen) = shard.noted()
             && let Ok(found) = shard.tables.read(pin, db, key.hash, key.bytes, track)
-            && shard.exclusive.unchanged(seen)
+            && shard.is_unchanged(seen)
         {
             return found;
         }
@@ -132,10 +165,10 @@ impl Store {
     fn get_slowly<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>) -> Option<EntryRef<'p>> {
         let shard = self.shard(key.shard());
         for _ in 0..READ_TRIES {
-            let Some(seen) = shard.exclusive.check() else { break };
+            let Some(seen) = shard.noted() else { break };
             let found = shard.tables.read(pin, db, key.hash, key.bytes, false);
             if let Ok(found) = found
-                && shard.exclusive.unchanged(seen)
+                && shard.is_unchanged(seen)
             {
                 return found;
             }
@@ -190,7 +223,7 @@ impl Store {
     ) -> bool {
         for key in keys {
             let shard = self.shard(key.shard());
-            let Some(seen) = shard.exclusive.check() else { return false };
+            let Some(seen) = shard.noted() else { return false };
             let Ok((found, note)) = shard.tables.read_noted(pin, db, key.hash, key.bytes) else {
                 return false;
             };
@@ -199,7 +232,7 @@ impl Store {
         }
         keys.iter().zip(notes).all(|(key, (seen, note))| {
             let shard = self.shard(key.shard());
-            shard.tables.still(pin, db, key.hash, *note) && shard.exclusive.unchanged(*seen)
+            shard.tables.still(pin, db, key.hash, *note) && shard.is_unchanged(*seen)
         })
     }
 

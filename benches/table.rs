@@ -1,0 +1,93 @@
+//! The table against a hash map: GET one at a time and in batches of 16 with prefetch, GET of
+//! absent keys, SET of present keys. 1M keys of 16 bytes, values of 64 bytes.
+//!
+//! `cargo bench --bench table`. A batch's time is that of its 16 lookups together.
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use dse::store::{Key, Pin, Store, Value};
+use dse::sync::reclaim;
+use dse::util::rng::SplitMix64;
+use std::collections::HashMap;
+use std::hint::black_box;
+
+const KEYS: u64 = 1_000_000;
+const BATCH: usize = 16;
+const VALUE: [u8; 64] = [b'v'; 64];
+
+type Name = [u8; 16];
+
+fn name(number: u64) -> Name {
+    let text = format!("key:{number:012}");
+    text.as_bytes().try_into().expect("16 bytes")
+}
+
+fn filled() -> Store {
+    let store = Store::new(1);
+    for number in 0..KEYS {
+        set(&store, &name(number));
+    }
+    store
+}
+
+fn set(store: &Store, name: &[u8]) {
+    let key = store.key(name);
+    store.lock_one(key.shard()).put(0, &key, Value::Str(&VALUE), None);
+}
+
+/// Random key names, laid out one behind the other as in a read buffer.
+fn names(first: u64) -> Vec<Name> {
+    let mut rng = SplitMix64::new(2);
+    (0..KEYS).map(|_| name(first + rng.below(KEYS))).collect()
+}
+
+fn get_all(store: &Store, pin: &Pin, keys: &[Key<'_>]) -> usize {
+    keys.iter().filter_map(|key| store.get(pin, 0, key)).map(|entry| entry.value().len()).sum()
+}
+
+fn batched(store: &Store, names: &[Name]) -> usize {
+    let pin = reclaim::pin();
+    let keys: [Key<'_>; BATCH] = std::array::from_fn(|index| store.key(&names[index]));
+    keys.iter().for_each(|key| store.prefetch_bucket(&pin, 0, key));
+    keys.iter().for_each(|key| store.prefetch_entry(&pin, 0, key));
+    get_all(store, &pin, &keys)
+}
+
+fn one_by_one(store: &Store, names: &[Name]) -> usize {
+    names.iter().map(|name| get_all(store, &reclaim::pin(), &[store.key(name)])).sum()
+}
+
+fn set_batch(store: &Store, names: &[Name]) {
+    let pin = reclaim::pin();
+    let keys: [Key<'_>; BATCH] = std::array::from_fn(|index| store.key(&names[index]));
+    keys.iter().for_each(|key| store.prefetch_bucket(&pin, 0, key));
+    keys.iter().for_each(|key| store.prefetch_entry(&pin, 0, key));
+    for key in &keys {
+        store.lock_one(key.shard()).put(0, key, Value::Str(&VALUE), None);
+    }
+}
+
+fn bench(c: &mut Criterion) {
+    let store = filled();
+    let (present, absent) = (names(0), names(KEYS));
+    let mut group = c.benchmark_group("table");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    let mut run = |name: &str, names: &[Name], work: &dyn Fn(&[Name])| {
+        let mut batches = names.chunks_exact(BATCH).cycle();
+        group.bench_function(name, |b| b.iter(|| batches.next().map(work)));
+    };
+    run("get/batch16", &present, &|names| drop(black_box(batched(&store, names))));
+    run("get/one", &present, &|names| drop(black_box(one_by_one(&store, names))));
+    run("miss/batch16", &absent, &|names| drop(black_box(batched(&store, names))));
+    run("set/batch16", &present, &|names| set_batch(&store, names));
+    run("set/one", &present, &|names| names.iter().for_each(|name| set(&store, name)));
+    drop(store);
+    let mut map: HashMap<Vec<u8>, Vec<u8>, foldhash::quality::RandomState> = HashMap::default();
+    map.extend((0..KEYS).map(|number| (name(number).to_vec(), VALUE.to_vec())));
+    run("get/hashbrown", &present, &|names| {
+        let found = names.iter().filter_map(|name| map.get(&name[..]));
+        black_box(found.map(|value| usize::from(value[0])).sum::<usize>());
+    });
+}
+
+criterion_group!(benches, bench);
+criterion_main!(benches);

@@ -1,0 +1,38 @@
+//! Tests of the store from the inside, over segments of 8 buckets, so that they split often.
+
+mod atomicity;
+mod model;
+mod readers;
+mod values;
+mod walks;
+
+use super::*;
+use crate::sync::reclaim;
+use crate::util::rng::SplitMix64;
+
+fn put(store: &Store, key: &[u8], value: &[u8], deadline: Option<u64>) {
+    let key = store.key(key);
+    store.lock_one(key.shard()).put(0, &key, Value::Str(value), deadline);
+}
+
+fn value(store: &Store, key: &[u8]) -> Option<Vec<u8>> {
+    let pin = reclaim::pin();
+    store.get(&pin, 0, &store.key(key)).map(|entry| entry.value().to_vec())
+}
+
+fn remove(store: &Store, key: &[u8]) -> bool {
+    let key = store.key(key);
+    store.lock_one(key.shard()).remove(0, &key)
+}
+
+/// Bytes of the store alone, without what other tests retire at the same time.
+fn bytes(store: &Store) -> u64 {
+    store.shards().iter().map(|shard| shard.tables().bytes()).sum()
+}
+
+/// Retires all that was flushed.
+fn bury_all(store: &Store) {
+    for shard in 0..crate::limits::SHARDS as u16 {
+        while store.bury_some(shard, &mut 100) {}
+    }
+}
