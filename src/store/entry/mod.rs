@@ -11,8 +11,8 @@
 //! Each optional word is there only with its flag. A small string without a deadline costs its
 //! header, key and value.
 //!
-//! - **Shared**: an entry of at least [`ENTRY_SHARED_MIN`](crate::limits::ENTRY_SHARED_MIN) bytes counts its owners: the table is
-//!   one, and so is every [`SharedValue`]. The last one frees it.
+//! - **Shared**: an entry of at least `limits::ENTRY_SHARED_MIN` bytes counts its owners: the table
+//!   is one, and so is every [`SharedValue`]. The last one frees it.
 //! - **Remote**: the value does not follow the key. Either the entry was made inside the
 //!   allocation that a large bulk was received into (then it is shared too, and its words say what
 //!   to free), or it took over the value of a shared entry, whose owner it now is: EXPIRE and
@@ -263,8 +263,8 @@ impl<'p> EntryRef<'p> {
         footprint(self.layout().size())
     }
 
-    /// For an entry of at least [`ENTRY_SHARED_MIN`](crate::limits::ENTRY_SHARED_MIN) bytes: a counted reference to its value that
-    /// outlives the pin, for sending it without a copy.
+    /// For an entry of at least [`crate::limits::ENTRY_SHARED_MIN`] bytes: a counted reference
+    /// to its value that outlives the pin, for sending it without a copy.
     pub fn share(&self) -> Option<SharedValue> {
         let header = self.header();
         let owner = if header.has(SHARED) {
