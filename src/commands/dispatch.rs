@@ -63,6 +63,10 @@ impl Service for Node {
     fn serve(&self, io: &mut Io<'_, Node>, mut batch: Batch<'_>) -> Served {
         let count = batch.len();
         let pin = reclaim::pin();
+        let stats = &self.workers[io.local.worker];
+        stats.reads.add(1);
+        stats.writes.add(1);
+        stats.input_bytes.add(batch.bytes() as u64);
         let mut prepared = [Prepared::default(); BATCH_COMMANDS];
         self.prepare(&pin, io.session.db, &batch, &mut prepared);
         let mut run = ExecutionRun::new(self, &pin);

@@ -3,6 +3,7 @@
 mod dump;
 mod expire;
 mod object;
+pub(super) use object::encoding_name;
 mod relocate;
 
 use super::table::{Command, Keys, Outcome, Run, acl, flags::*, row};

@@ -13,6 +13,7 @@ use crate::net::Hub;
 use crate::sys::eventfd::EventFd;
 use crate::util::rng::SplitMix64;
 use crossbeam_utils::CachePadded;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -74,6 +75,10 @@ pub struct WorkerStats {
     pub input_bytes: Count,
     /// Bytes of replies appended.
     pub output_bytes: Count,
+    /// Batches of requests received.
+    pub reads: Count,
+    /// Batches of replies made.
+    pub writes: Count,
     /// Error replies.
     pub error_replies: Count,
     /// Calls and times of each command.
@@ -124,7 +129,12 @@ pub struct Gauges {
     pub input_per_s: AtomicU64,
     /// Bytes sent per second over the last ticks.
     pub output_per_s: AtomicU64,
+    /// Time in ms and totals at the last ticks, oldest first.
+    window: Mutex<VecDeque<(u64, [u64; 3])>>,
 }
+
+/// Ticks that rates are taken over.
+const RATE_TICKS: usize = 16;
 
 impl Local {
     /// The state of worker `worker`.
@@ -135,9 +145,29 @@ impl Local {
 }
 
 impl Gauges {
-    /// Brings the numbers up to date; called ten times a second.
-    pub fn tick(&self, node: &Node, _now_ms: u64) {
+    /// Brings the numbers up to date; called ten times a second. Rates are those of the last
+    /// sixteen ticks.
+    pub fn tick(&self, node: &Node, now_ms: u64) {
         self.memory_peak.fetch_max(node.engine.store.memory_bytes(), Ordering::Relaxed);
+        let totals = [
+            node.total(|stats| &stats.commands),
+            node.total(|stats| &stats.input_bytes),
+            node.total(|stats| &stats.output_bytes),
+        ];
+        let mut window = self.window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.push_back((now_ms, totals));
+        if window.len() > RATE_TICKS {
+            window.pop_front();
+        }
+        let Some((since_ms, before)) = window.front() else { return };
+        let span_ms = (now_ms - since_ms).max(1);
+        for (rate, (now, then)) in [&self.ops_per_s, &self.input_per_s, &self.output_per_s]
+            .into_iter()
+            .zip(totals.iter().zip(before))
+        {
+            // RESETSTAT may have turned a total back.
+            rate.store(now.saturating_sub(*then) * 1000 / span_ms, Ordering::Relaxed);
+        }
     }
 }
 
@@ -166,6 +196,34 @@ impl Node {
     pub fn is_out_of_memory(&self) -> bool {
         let limit = self.config.hot.maxmemory();
         limit != 0 && self.engine.store.memory_bytes() > limit
+    }
+
+    /// Bytes that connections hold: their slots, unparsed requests and unsent replies.
+    pub fn clients_bytes(&self, hub: &NodeHub) -> u64 {
+        let mut bytes = 0;
+        hub.for_each(|_, card| {
+            bytes += card.query_bytes.load(Ordering::Relaxed) + card.unsent_bytes();
+        });
+        bytes as u64
+    }
+
+    /// Starts the statistics over (CONFIG RESETSTAT).
+    pub fn reset_stats(&self) {
+        for stats in &self.workers {
+            let tally = &stats.tally;
+            for count in [&tally.hits, &tally.misses, &tally.expired] {
+                count.reset();
+            }
+            for count in [&stats.commands, &stats.input_bytes, &stats.output_bytes] {
+                count.reset();
+            }
+            for count in [&stats.error_replies, &stats.reads, &stats.writes] {
+                count.reset();
+            }
+            stats.by_command.reset();
+        }
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.gauges.memory_peak.store(self.engine.store.memory_bytes(), Ordering::Relaxed);
     }
 
     /// Counts an error reply by its code.

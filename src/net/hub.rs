@@ -108,6 +108,11 @@ impl<S: Service> Hub<S> {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Connections that wait for their turn now.
+    pub fn ready_count(&self) -> usize {
+        self.ring.len()
+    }
+
     /// The public side of a connection, if it is still the one meant.
     pub fn card(&self, id: ConnId) -> Option<&Card> {
         let slot = self.slot(id.index)?;

@@ -104,6 +104,12 @@ impl Batch<'_> {
         self.requests.is_empty()
     }
 
+    /// Bytes of all requests of the batch.
+    pub fn bytes(&self) -> usize {
+        let last = self.requests.len() - 1;
+        self.starts[last] + self.requests[last].consumed() - self.starts[0]
+    }
+
     /// The arguments of request `index`.
     #[inline]
     pub fn args(&self, index: usize) -> Args<'_> {

@@ -60,8 +60,18 @@ fn encoding(
     object: Option<&Object>,
     reply: &mut Reply<'_>,
 ) -> Outcome {
+    reply.bulk(encoding_name(config, entry, object).as_bytes());
+    Ok(())
+}
+
+/// The encoding that Redis would show.
+pub fn encoding_name(
+    config: &Config,
+    entry: EntryRef<'_>,
+    object: Option<&Object>,
+) -> &'static str {
     let hot = &config.hot;
-    let name = match object {
+    match object {
         None => string_encoding(entry),
         Some(Object::List(list)) => list.encoding(),
         Some(Object::Set(set)) => set.encoding(hot.set_max_intset_entries() as usize),
@@ -73,9 +83,7 @@ fn encoding(
             hot.zset_max_listpack_entries() as usize,
             hot.zset_max_listpack_value() as usize,
         ),
-    };
-    reply.bulk(name.as_bytes());
-    Ok(())
+    }
 }
 
 fn string_encoding(entry: EntryRef<'_>) -> &'static str {
