@@ -439,6 +439,13 @@ impl Generator {
             _ if at > 0 => command[at] = self.random.pick(STRANGE).to_vec(),
             _ => command.extend_from_within(at..),
         }
+        // SET with a third, bare integer is an addition of dse.
+        let is_integer =
+            |word: &[u8]| std::str::from_utf8(word).is_ok_and(|t| t.parse::<i64>().is_ok());
+        if command[0].eq_ignore_ascii_case(b"SET") && command.len() == 4 && is_integer(&command[3])
+        {
+            command[3] = b"NX".to_vec();
+        }
         // A cursor other than 0 means something to its server only.
         if command[0].eq_ignore_ascii_case(b"SCAN") && command.len() > 1 {
             command[1] = b"0".to_vec();

@@ -7,7 +7,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 /// How long a reply may take; long enough for a busy machine.
-const REPLY_WAIT_MAX: Duration = Duration::from_secs(20);
+const REPLY_WAIT_MAX: Duration = Duration::from_secs(15);
 
 /// Why no reply could be read.
 #[derive(Debug, Clone, PartialEq)]

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Mismatches told for one script; what follows the first ones seldom tells more.
 const FAILURES_MAX: usize = 12;
 
+/// Replies that may stay out before the rest is given up: each is waited for in vain.
+const TIMEOUTS_MAX: usize = 2;
+
 /// How a script went.
 pub struct Outcome {
     /// Each mismatch: line, expected, got.
@@ -31,6 +34,7 @@ pub fn run(script: &Script, server: &Server) -> Outcome {
     let mut failures = Vec::new();
     let mut rewritten = String::new();
     let mut copied = 0;
+    let mut timeouts = 0;
     for step in &script.steps {
         let Some(reply) = player.play(&step.action) else { continue };
         let expected = script.lines[step.expected.clone()].join("\n");
@@ -43,7 +47,9 @@ pub fn run(script: &Script, server: &Server) -> Outcome {
                 failures.push(told(script, step, &expected, &reply, &why));
             }
         }
-        if failures.len() > FAILURES_MAX && std::env::var_os("REWRITE").is_none() {
+        timeouts += usize::from(matches!(reply, Err(WireError::Timeout)));
+        let hopeless = failures.len() > FAILURES_MAX || timeouts > TIMEOUTS_MAX;
+        if hopeless && std::env::var_os("REWRITE").is_none() {
             failures.push("  ... and perhaps more".into());
             break;
         }
