@@ -29,8 +29,6 @@ pub use model::{plant, planted};
 pub enum Site {
     /// [`super::ring::Ring`]: the store that makes a pushed value visible.
     RingPublish,
-    /// The store that gives a popped slot back.
-    RingRelease,
     /// The claim of a push, which makes "full" exact.
     RingClaim,
     /// [`super::seqlock::ControlWord`]: the fence between the lock bit and the data.

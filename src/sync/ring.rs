@@ -117,7 +117,7 @@ impl Ring {
                     let value = slot.value.load(Relaxed);
                     // Release: pairs with the Acquire in `push`, one lap later.
                     let free = head + self.slots.len() as u64;
-                    slot.seq.store(free, ordering(Site::RingRelease, Release));
+                    slot.seq.store(free, Release);
                     return Some(value);
                 }
                 Err(now) => {

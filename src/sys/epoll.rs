@@ -167,3 +167,74 @@ impl Event {
         self.flags.contains(EpollFlags::EPOLLERR)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket;
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+
+    fn tokens(epoll: &Epoll, events: &mut Events) -> Vec<u64> {
+        epoll.wait(events, Some(0)).expect("a wait");
+        events.iter().map(|event| event.token).collect()
+    }
+
+    #[test]
+    fn an_edge_is_reported_once_and_a_level_as_long_as_it_lasts() {
+        let (mut far, mut near) = UnixStream::pair().expect("a socket pair");
+        let again = near.try_clone().expect("a second descriptor");
+        let (epoll, mut events) = (Epoll::new().expect("a set"), Events::with_capacity(8));
+        epoll.add(&near, u64::MAX, Interest::CONNECTION).expect("a new descriptor");
+        assert!(epoll.add(&near, 2, Interest::READABLE).is_err(), "it is in the set");
+        epoll.add(&again, 1, Interest::READABLE).expect("a new descriptor");
+
+        assert_eq!(tokens(&epoll, &mut events), [u64::MAX]);
+        assert!(events.get(0).is_some_and(|event| event.writable() && !event.readable()));
+        assert!(tokens(&epoll, &mut events).is_empty());
+        assert!(events.is_empty());
+
+        far.write_all(b"x").expect("the pair is open");
+        let mut both = tokens(&epoll, &mut events);
+        both.sort_unstable();
+        assert_eq!(both, [1, u64::MAX]);
+        assert_eq!(tokens(&epoll, &mut events), [1], "the edge was reported");
+        near.read_exact(&mut [0]).expect("the byte that was sent");
+        assert!(tokens(&epoll, &mut events).is_empty());
+
+        epoll.modify(&again, 3, Interest::NOTHING).expect("it is in the set");
+        far.write_all(b"y").expect("the pair is open");
+        assert_eq!(tokens(&epoll, &mut events), [u64::MAX]);
+        epoll.remove(&again).expect("it is in the set");
+        assert!(epoll.remove(&again).is_err(), "it is no more");
+    }
+
+    #[test]
+    fn both_kinds_of_end_are_told_apart() {
+        let (far, near) = UnixStream::pair().expect("a socket pair");
+        let (epoll, mut events) = (Epoll::new().expect("a set"), Events::with_capacity(1));
+        epoll.add(&near, 1, Interest::CONNECTION).expect("a new descriptor");
+        assert_eq!(tokens(&epoll, &mut events), [1]);
+        socket::shutdown_write(&far).expect("the pair is open");
+        assert_eq!(tokens(&epoll, &mut events), [1]);
+        let event = events.get(0).expect("there is one");
+        assert!(event.rdhup() && event.readable() && !event.hangup() && !event.error());
+        drop(far);
+        assert_eq!(tokens(&epoll, &mut events), [1]);
+        assert!(events.get(0).is_some_and(Event::hangup));
+        assert_eq!(events.get(1), None);
+    }
+
+    #[test]
+    fn a_full_set_gives_the_rest_at_the_next_wait() {
+        let pairs: Vec<_> =
+            (0..5).map(|_| UnixStream::pair().expect("a socket pair")).collect();
+        let (epoll, mut events) = (Epoll::new().expect("a set"), Events::with_capacity(2));
+        for (at, (near, _)) in pairs.iter().enumerate() {
+            epoll.add(near, at as u64, Interest::CONNECTION).expect("a new descriptor");
+        }
+        let mut all: Vec<u64> = (0..3).flat_map(|_| tokens(&epoll, &mut events)).collect();
+        all.sort_unstable();
+        assert_eq!(all, [0, 1, 2, 3, 4]);
+    }
+}

@@ -42,3 +42,26 @@ impl AsFd for EventFd {
         self.0.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::epoll::{Epoll, Events, Interest};
+
+    #[test]
+    fn each_ring_wakes_once_even_if_it_is_never_drained() {
+        let (bell, epoll) = (EventFd::new().expect("a bell"), Epoll::new().expect("a set"));
+        let mut events = Events::with_capacity(4);
+        epoll.add(&bell, 7, Interest::WAKEUP).expect("a new descriptor");
+        for _ in 0..3 {
+            assert_eq!(epoll.wait(&mut events, Some(0)).expect("a wait"), 0);
+            bell.ring().expect("a ring");
+            assert_eq!(epoll.wait(&mut events, None).expect("a wait"), 1);
+            let event = events.get(0).expect("there is one");
+            assert_eq!(event.token, 7);
+            assert!(event.readable());
+        }
+        assert!(bell.drain().expect("a drain"));
+        assert!(!bell.drain().expect("a drain"), "it is silent now");
+    }
+}

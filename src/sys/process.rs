@@ -137,3 +137,60 @@ fn notify_at(socket: &[u8], state: ServiceState<'_>) -> io::Result<()> {
     };
     send().map(drop).map_err(|cause| failed(what(), cause))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_descriptors_rises_as_far_as_it_may_and_never_falls() {
+        let before = raise_fd_limit(0).expect("a limit");
+        assert!(before > 0);
+        assert_eq!(raise_fd_limit(before).ok(), Some(before));
+        let most = raise_fd_limit(u64::MAX).expect("less than asked for is no error");
+        assert!(most >= before);
+        assert_eq!(raise_fd_limit(1).ok(), Some(most));
+    }
+
+    #[test]
+    fn the_system_can_be_asked() {
+        let (rss, total) = (rss_bytes().expect("procfs"), memory_total_bytes().expect("procfs"));
+        assert!(rss > page_bytes());
+        assert!(rss < total);
+        assert!(pid() > 0);
+        assert!(!hostname().is_empty());
+        let name = system_name();
+        assert_eq!(name.system, "Linux");
+        assert!(!name.release.is_empty() && !name.machine.is_empty());
+        assert_eq!(meminfo_bytes("MemTotal:  12 kB\nMemFree: 3 kB\n", "MemFree:"), Some(3072));
+        for odd in ["", "MemTotal:", "MemTotal: x kB", "MemTotal: 99999999999999999999 kB"] {
+            assert_eq!(meminfo_bytes(odd, "MemTotal:"), None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_service_manager_is_told_by_path_and_by_abstract_name() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("notify");
+        let abstract_name = format!("@dse-notify-test-{}", pid());
+        let address = SocketAddr::from_abstract_name(&abstract_name[1..]).expect("a short name");
+        let managers = [
+            (path.as_os_str().as_bytes(), UnixDatagram::bind(&path).expect("a free path")),
+            (abstract_name.as_bytes(), UnixDatagram::bind_addr(&address).expect("a free name")),
+        ];
+        for (name, manager) in managers {
+            let told = |state| {
+                notify_at(name, state).expect("the manager listens");
+                let mut message = [0; 100];
+                let len = manager.recv(&mut message).expect("a message was sent");
+                String::from_utf8(message[..len].to_vec()).expect("text")
+            };
+            assert_eq!(told(ServiceState::Ready), "READY=1");
+            assert_eq!(told(ServiceState::Stopping), "STOPPING=1");
+            assert!(told(ServiceState::Reloading).starts_with("RELOADING=1\nMONOTONIC_USEC="));
+            assert_eq!(told(ServiceState::Status("a\nb")), "STATUS=a b");
+        }
+        assert!(notify_at(b"/nobody/listens/here", ServiceState::Ready).is_err());
+        assert!(notify_at(b"", ServiceState::Ready).is_err());
+    }
+}

@@ -76,3 +76,31 @@ pub fn ignore_sigpipe() -> io::Result<()> {
         .map(drop)
         .map_err(|cause| failed("ignore SIGPIPE", cause))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::raise;
+
+    #[test]
+    fn signals_are_read_in_the_thread_that_blocked_them() {
+        // `raise` signals the calling thread, so the tests beside this one do not notice.
+        let signals = Signals::block().expect("a signalfd");
+        assert_eq!(signals.read().expect("a read"), None);
+        for (number, signal) in WATCHED {
+            raise(number).expect("our own signal");
+            assert_eq!(signals.read().expect("a read"), Some(signal));
+            assert_eq!(signals.read().expect("a read"), None);
+        }
+    }
+
+    #[test]
+    fn a_broken_pipe_is_an_error_and_not_the_end() {
+        use std::io::Write;
+        ignore_sigpipe().expect("SIGPIPE can be ignored");
+        let (reader, mut writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let error = writer.write_all(b"x").expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+    }
+}

@@ -293,3 +293,184 @@ pub fn is_transient_accept_error(error: &io::Error) -> bool {
         )
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpStream;
+    use std::os::unix::net::UnixStream;
+
+    fn tcp_address(listener: &OwnedFd) -> SocketAddr {
+        match local_name(listener).expect("a listener has a name") {
+            Address::Tcp(address) => address,
+            Address::Unix(path) => panic!("a TCP listener at {}", path.display()),
+        }
+    }
+
+    /// The handshake is over when `connect` returns, so there is no waiting.
+    fn tcp_pair() -> (TcpStream, Accepted) {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listen_tcp(any, ListenOptions::default()).expect("a free port");
+        let far = TcpStream::connect(tcp_address(&listener)).expect("the listener is open");
+        (far, accept(&listener).expect("one waits"))
+    }
+
+    #[test]
+    fn accepting_gives_a_non_blocking_socket_and_its_peer() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = listen_tcp(any, ListenOptions::default()).expect("a free port");
+        let none = accept(&listener).expect_err("nobody waits");
+        assert_eq!(none.kind(), io::ErrorKind::WouldBlock);
+        assert!(!is_transient_accept_error(&none) && !is_fd_exhaustion(&none));
+
+        let address = tcp_address(&listener);
+        let far = TcpStream::connect(address).expect("the listener is open");
+        let near = accept(&listener).expect("one waits");
+        let far_name = far.local_addr().expect("a connected socket");
+        assert_eq!(near.peer, Address::Tcp(far_name));
+        assert_eq!(near.peer.to_string(), far_name.to_string());
+        assert_eq!(peer_name(&near.fd).ok(), Some(near.peer));
+        assert_eq!(local_name(&near.fd).ok(), Some(Address::Tcp(address)));
+        set_nodelay(&near.fd).expect("a TCP socket");
+        set_keepalive(&near.fd, 300).expect("a TCP socket");
+        set_keepalive(&near.fd, 1).expect("a TCP socket");
+        set_keepalive(&near.fd, 0).expect("a TCP socket");
+        let empty = recv(&near.fd, &mut [0; 8]).expect_err("nothing was sent");
+        assert_eq!(empty.kind(), io::ErrorKind::WouldBlock);
+
+        let taken = listen_tcp(address, ListenOptions::default()).expect_err("the port is taken");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        assert!(taken.to_string().contains(&address.to_string()), "{taken}");
+    }
+
+    #[test]
+    fn version_6_shows_its_address_in_brackets() {
+        let any = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0));
+        let Ok(listener) = listen_tcp(any, ListenOptions::default()) else {
+            // A machine without version 6.
+            return;
+        };
+        let _far = TcpStream::connect(tcp_address(&listener)).expect("the listener is open");
+        let near = accept(&listener).expect("one waits");
+        assert!(near.peer.to_string().starts_with("[::1]:"), "{}", near.peer);
+    }
+
+    #[test]
+    fn a_shared_port_can_be_opened_twice() {
+        let options = ListenOptions { reuse_port: true, ..ListenOptions::default() };
+        let first = listen_tcp(SocketAddr::from(([127, 0, 0, 1], 0)), options);
+        let first = first.expect("a free port");
+        listen_tcp(tcp_address(&first), options).expect("the port is shared");
+    }
+
+    #[test]
+    fn bytes_go_both_ways_and_the_end_is_seen() {
+        let (mut far, near) = tcp_pair();
+        assert_eq!(send(&near.fd, b"one").ok(), Some(3));
+        let pieces: [&[u8]; 4] = [b" two", b"", b" three", b"!"];
+        assert_eq!(sendv(&near.fd, &pieces).ok(), Some(11));
+        assert_eq!(sendv(&near.fd, &[]).ok(), Some(0));
+        let mut got = [0; 14];
+        far.read_exact(&mut got).expect("it was sent");
+        assert_eq!(&got, b"one two three!");
+
+        far.write_all(b"question").expect("the peer is there");
+        far.shutdown(std::net::Shutdown::Write).expect("the peer is there");
+        let mut buf = [0; 64];
+        let mut len = 0;
+        // Loopback: what was written is there at once, but the end may come after it.
+        while len < 8 {
+            len += recv(&near.fd, &mut buf[len..]).expect("it was sent");
+        }
+        assert_eq!(&buf[..len], b"question");
+        assert_eq!(recv(&near.fd, &mut buf).ok(), Some(0), "the end");
+        assert_eq!(send(&near.fd, b"answer").ok(), Some(6), "half-closed is not closed");
+        shutdown_write(&near.fd).expect("the peer is there");
+        let mut answer = Vec::new();
+        far.read_to_end(&mut answer).expect("it was sent");
+        assert_eq!(answer, b"answer");
+    }
+
+    #[test]
+    fn more_pieces_than_one_call_takes_are_left() {
+        let (mut far, near) = tcp_pair();
+        let pieces = vec![b"x".as_slice(); SENDV_PIECES + 10];
+        assert_eq!(sendv(&near.fd, &pieces).ok(), Some(SENDV_PIECES));
+        drop(near);
+        let mut got = Vec::new();
+        far.read_to_end(&mut got).expect("it was sent");
+        assert_eq!(got.len(), SENDV_PIECES);
+    }
+
+    #[test]
+    fn a_peer_that_is_gone_is_an_error_of_send() {
+        let (far, near) = UnixStream::pair().expect("a socket pair");
+        drop(far);
+        let error = send(&near, b"x").expect_err("nobody is there");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        let error = sendv(&near, &[b"x"]).expect_err("nobody is there");
+        assert_eq!(error.kind(), io::ErrorKind::BrokenPipe);
+        shutdown_both(&near).expect("a peer that is gone is no error here");
+        assert!(take_error(&near).expect("a socket").is_none());
+    }
+
+    #[test]
+    fn a_full_socket_would_block() {
+        let (_far, near) = UnixStream::pair().expect("a socket pair");
+        near.set_nonblocking(true).expect("a socket option");
+        let chunk = [0; 64 * 1024];
+        let error = loop {
+            if let Err(error) = send(&near, &chunk) {
+                break error;
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn a_unix_listener_replaces_a_socket_but_nothing_else() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("socket");
+        drop(listen_unix(&path, None, 16).expect("a free path"));
+        assert!(path.exists(), "what is left of a listener that died");
+        let listener = listen_unix(&path, Some(0o600), 16).expect("a dead socket is replaced");
+        let mode = fs::metadata(&path).expect("it is there").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        let mut far = UnixStream::connect(&path).expect("the listener is open");
+        let near = accept(&listener).expect("one waits");
+        assert_eq!(near.peer, Address::Unix(PathBuf::new()));
+        assert_eq!(near.peer.to_string(), ":0");
+        assert_eq!(local_name(&near.fd).ok(), Some(Address::Unix(path.clone())));
+        assert_eq!(peer_name(&near.fd).ok(), Some(near.peer));
+        set_nodelay(&near.fd).expect("nothing to do");
+        set_keepalive(&near.fd, 60).expect("nothing to do");
+        far.write_all(b"hi").expect("the peer is there");
+        assert_eq!(recv(&near.fd, &mut [0; 8]).ok(), Some(2));
+
+        let file = dir.path().join("file");
+        fs::write(&file, "precious").expect("the test's own directory");
+        let error = listen_unix(&file, None, 16).expect_err("that is no socket");
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(fs::read(&file).expect("it is still there"), b"precious");
+        let long = dir.path().join("x".repeat(200));
+        assert!(listen_unix(&long, None, 16).is_err(), "longer than the kernel takes");
+    }
+
+    #[test]
+    fn errors_of_accept_are_told_apart() {
+        for code in [libc::EMFILE, libc::ENFILE] {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(is_fd_exhaustion(&error) && !is_transient_accept_error(&error));
+        }
+        for code in [libc::ECONNABORTED, libc::EPROTO, libc::ENETDOWN] {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(is_transient_accept_error(&error) && !is_fd_exhaustion(&error));
+        }
+        for code in [libc::EBADF, libc::EINVAL, libc::ENOTSOCK] {
+            let error = io::Error::from_raw_os_error(code);
+            assert!(!is_transient_accept_error(&error) && !is_fd_exhaustion(&error));
+        }
+    }
+}
