@@ -148,10 +148,11 @@ impl<T> TurnCell<T> {
         let claimed =
             self.word.compare_exchange(vacant, pack(generation, RUNNING), Acquire, Relaxed);
         assert!(claimed.is_ok(), "two acceptors have the same free place");
-        let place = self.value.get_mut();
-        // SAFETY: [sync-003] I-TURN: the claim above made us the one runner.
-        *unsafe { place.deref() } = Some(value);
-        drop(place);
+        {
+            let place = self.value.get_mut();
+            // SAFETY: [sync-003] I-TURN: the claim above made us the one runner.
+            *unsafe { place.deref() } = Some(value);
+        }
         // Release: pairs with the Acquire in `enter` and `start`.
         self.word.store(pack(generation.wrapping_add(1), IDLE), Release);
         generation.wrapping_add(1)

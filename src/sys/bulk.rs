@@ -160,6 +160,19 @@ mod tests {
     }
 
     #[test]
+    fn a_bulk_may_change_threads() {
+        let mut bulk = BulkBuf::reserve(8, 4).expect("12 bytes of memory");
+        bulk.extend(b"ab");
+        std::thread::scope(|scope| {
+            let [one, two] = [(); 2].map(|()| scope.spawn(|| bulk.filled().to_vec()));
+            assert_eq!(one.join().ok(), two.join().ok());
+        });
+        let mut bulk = std::thread::spawn(|| bulk).join().expect("it does nothing");
+        bulk.extend(b"cd");
+        std::thread::spawn(move || assert_eq!(bulk.filled(), b"abcd")).join().expect("the same");
+    }
+
+    #[test]
     fn sizes_at_the_edges() {
         let empty = BulkBuf::reserve(0, 0).expect("nothing is always there");
         assert!(empty.is_full());

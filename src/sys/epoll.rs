@@ -227,8 +227,7 @@ mod tests {
 
     #[test]
     fn a_full_set_gives_the_rest_at_the_next_wait() {
-        let pairs: Vec<_> =
-            (0..5).map(|_| UnixStream::pair().expect("a socket pair")).collect();
+        let pairs: Vec<_> = (0..5).map(|_| UnixStream::pair().expect("a socket pair")).collect();
         let (epoll, mut events) = (Epoll::new().expect("a set"), Events::with_capacity(2));
         for (at, (near, _)) in pairs.iter().enumerate() {
             epoll.add(near, at as u64, Interest::CONNECTION).expect("a new descriptor");

@@ -345,6 +345,13 @@ mod tests {
     }
 
     #[test]
+    fn a_descriptor_is_closed_with_its_owner() {
+        let (mut far, near) = tcp_pair();
+        drop(near);
+        assert_eq!(far.read(&mut [0; 8]).ok(), Some(0), "the end");
+    }
+
+    #[test]
     fn version_6_shows_its_address_in_brackets() {
         let any = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], 0));
         let Ok(listener) = listen_tcp(any, ListenOptions::default()) else {
