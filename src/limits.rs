@@ -159,6 +159,6 @@ const _: () = assert!(LIST_NODE_BYTES <= u16::MAX as usize);
 const _: () = assert!(LIST_NODE_BYTES.is_power_of_two());
 const _: () = assert!(LIST_ALONE_MIN <= LIST_NODE_BYTES / 4);
 const _: () = assert!(PACKED_LEN <= u8::MAX as usize);
-const _: () = assert!(PACKED_ELEMENT_BYTES <= u8::MAX as usize);
+const _: () = assert!(PACKED_ELEMENT_BYTES < 128);
 const _: () = assert!(INDEX_SEGMENT_LEN * 8 / 7 == 1024);
 const _: () = assert!(PACKED_LEN * PACKED_ELEMENT_BYTES <= u16::MAX as usize);

@@ -6,9 +6,9 @@
 //!  Leaf      [ key key key ... ]       [ key key key ... ]               up to RANKED_LEAF
 //! ```
 //!
-//! The tree neither compares keys nor knows what they mean: it inserts, removes and reads at a
-//! rank, and finds the first rank at which a monotone predicate turns false. Sorted order is
-//! the owner's doing, who finds a rank by a predicate and inserts there.
+//! The tree does not know what keys mean. A place in it is told by a rank, or by a function
+//! that says of any key whether it lies before, at or behind the place; the keys are sorted in
+//! its eyes because all of them were inserted by such functions.
 //!
 //! Invariants: no node but a lone root leaf is empty; `first` and `count` of a child tell its
 //! node's first key and its number of keys; all leaves have the same depth. A node that falls
@@ -16,6 +16,7 @@
 //! so two neighbours are never both sparse, and a border between them never thrashes.
 
 use crate::limits::{RANKED_INNER, RANKED_LEAF};
+use std::cmp::Ordering;
 use std::ops::Range;
 
 /// Keys by rank.
@@ -52,12 +53,6 @@ impl<K: Copy> Ranked<K> {
         self.len
     }
 
-    /// The key at `rank`.
-    pub fn get(&self, rank: usize) -> Option<K> {
-        let (leaf, offset) = self.leaf_at(rank);
-        leaf.get(offset).copied()
-    }
-
     /// The number of leading keys for which `pred` holds. It must hold for none after the first
     /// for which it does not.
     pub fn partition_point(&self, pred: impl Fn(&K) -> bool) -> usize {
@@ -76,10 +71,9 @@ impl<K: Copy> Ranked<K> {
         }
     }
 
-    /// Inserts `key` so that it has `rank`, which is at most the length.
-    pub fn insert(&mut self, rank: usize, key: K) {
-        debug_assert!(rank <= self.len);
-        let split = self.root.insert(rank.min(self.len), key, true, &mut self.node_bytes);
+    /// Inserts `key` behind all keys that are `Less` in the eyes of `order`. None is `Equal`.
+    pub fn insert(&mut self, key: K, order: impl Fn(&K) -> Ordering) {
+        let split = self.root.insert(&mut ByOrder(order), key, true, &mut self.node_bytes);
         self.len += 1;
         if let Some(right) = split {
             let left_count = self.len - right.count;
@@ -92,12 +86,43 @@ impl<K: Copy> Ranked<K> {
         }
     }
 
+    /// Removes the key that is `Equal` in the eyes of `order`.
+    pub fn remove(&mut self, order: impl Fn(&K) -> Ordering) -> Option<K> {
+        self.remove_sought(&mut ByOrder(order))
+    }
+
     /// Removes the key at `rank`.
-    pub fn remove(&mut self, rank: usize) -> Option<K> {
-        if rank >= self.len {
-            return None;
+    pub fn remove_rank(&mut self, rank: usize) -> Option<K> {
+        self.remove_sought(&mut ByRank(rank))
+    }
+
+    /// Puts `key` in the place of the one that is `Equal` in the eyes of `order`.
+    pub fn replace(&mut self, key: K, order: impl Fn(&K) -> Ordering) {
+        let mut sought = ByOrder(order);
+        let mut node = &mut self.root;
+        loop {
+            match node {
+                Node::Leaf(keys) => {
+                    let offset = sought.offset(keys);
+                    if let Some(place) = keys.get_mut(offset) {
+                        *place = key;
+                    }
+                    return;
+                }
+                Node::Inner(children) => {
+                    let slot = sought.child(children);
+                    let child = &mut children[slot];
+                    if sought.is_at(&child.first) {
+                        child.first = key;
+                    }
+                    node = &mut child.node;
+                }
+            }
         }
-        let key = self.root.remove(rank, &mut self.node_bytes);
+    }
+
+    fn remove_sought(&mut self, sought: &mut impl Sought<K>) -> Option<K> {
+        let key = self.root.remove(sought, &mut self.node_bytes)?;
         self.len -= 1;
         while let Node::Inner(children) = &mut self.root
             && children.len() == 1
@@ -106,30 +131,7 @@ impl<K: Copy> Ranked<K> {
             let old = std::mem::replace(&mut self.root, only.node);
             self.node_bytes -= old.own_bytes();
         }
-        key
-    }
-
-    /// Replaces the key at `rank` by one that has the same place in the order.
-    pub fn replace(&mut self, rank: usize, key: K) {
-        let mut node = &mut self.root;
-        let mut rest = rank;
-        loop {
-            match node {
-                Node::Leaf(keys) => {
-                    if let Some(place) = keys.get_mut(rest) {
-                        *place = key;
-                    }
-                    return;
-                }
-                Node::Inner(children) => {
-                    let slot = descend(children, &mut rest);
-                    if rest == 0 {
-                        children[slot].first = key;
-                    }
-                    node = &mut children[slot].node;
-                }
-            }
-        }
+        Some(key)
     }
 
     /// The keys at `ranks` (clipped to the length), ascending or descending.
@@ -151,9 +153,68 @@ impl<K: Copy> Ranked<K> {
         loop {
             match node {
                 Node::Leaf(keys) => return (keys, rest),
-                Node::Inner(children) => node = &children[descend(children, &mut rest)].node,
+                Node::Inner(children) => {
+                    let mut sought = ByRank(rest);
+                    node = &children[sought.child(children)].node;
+                    rest = sought.0;
+                }
             }
         }
+    }
+}
+
+/// A place in the tree.
+trait Sought<K> {
+    /// The child in which the place is.
+    fn child(&mut self, children: &[Child<K>]) -> usize;
+    /// The place in a leaf.
+    fn offset(&self, keys: &[K]) -> usize;
+    /// True when `key`, found at the place, is the one sought.
+    fn is_at(&self, key: &K) -> bool;
+}
+
+/// The key with a rank in the subtree at hand; none when there are not so many.
+struct ByRank(usize);
+
+impl<K> Sought<K> for ByRank {
+    #[inline]
+    fn child(&mut self, children: &[Child<K>]) -> usize {
+        let last = children.len() - 1;
+        for (slot, child) in children[..last].iter().enumerate() {
+            if self.0 < child.count {
+                return slot;
+            }
+            self.0 -= child.count;
+        }
+        last
+    }
+
+    fn offset(&self, _keys: &[K]) -> usize {
+        self.0
+    }
+
+    fn is_at(&self, _key: &K) -> bool {
+        true
+    }
+}
+
+/// The key that a function calls `Equal`, or where it would be.
+struct ByOrder<F>(F);
+
+impl<K, F: Fn(&K) -> Ordering> Sought<K> for ByOrder<F> {
+    #[inline]
+    fn child(&mut self, children: &[Child<K>]) -> usize {
+        let not_behind = children.partition_point(|child| self.0(&child.first).is_le());
+        not_behind.saturating_sub(1)
+    }
+
+    #[inline]
+    fn offset(&self, keys: &[K]) -> usize {
+        keys.partition_point(|key| self.0(key).is_lt())
+    }
+
+    fn is_at(&self, key: &K) -> bool {
+        self.0(key).is_eq()
     }
 }
 
@@ -221,47 +282,47 @@ impl<K: Copy> Node<K> {
         }
     }
 
-    /// Inserts at `rank` of this subtree; the right half when the node had to be split. `edge`:
-    /// nothing follows this subtree in the tree.
-    fn insert(&mut self, rank: usize, key: K, edge: bool, bytes: &mut usize) -> Option<Child<K>> {
+    /// Inserts at the place; the right half when the node had to be split. `edge`: nothing
+    /// follows this subtree in the tree.
+    fn insert(
+        &mut self,
+        place: &mut impl Sought<K>,
+        key: K,
+        edge: bool,
+        bytes: &mut usize,
+    ) -> Option<Child<K>> {
         match self {
             Node::Leaf(keys) => {
-                if keys.len() < RANKED_LEAF {
-                    reserve(keys, RANKED_LEAF, bytes);
-                    keys.insert(rank, key);
-                    return None;
-                }
-                let appended = edge && rank == keys.len();
-                let mut right = split(keys, appended, RANKED_LEAF, bytes);
-                match rank.checked_sub(keys.len()) {
-                    Some(rank) if rank > 0 || appended => right.insert(rank, key),
-                    _ => keys.insert(rank, key),
-                }
+                let offset = place.offset(keys);
+                let right = insert_or_split(keys, offset, key, edge, RANKED_LEAF, bytes)?;
                 let count = right.len();
                 Child::new(Node::Leaf(right), count)
             }
             Node::Inner(children) => {
-                let mut rest = rank;
-                let slot = descend(children, &mut rest);
+                let slot = place.child(children);
                 let edge = edge && slot + 1 == children.len();
                 let child = &mut children[slot];
-                let right = child.node.insert(rest, key, edge, bytes);
+                let right = child.node.insert(place, key, edge, bytes);
                 child.count = child.count + 1 - right.as_ref().map_or(0, |right| right.count);
                 child.first = child.node.first().unwrap_or(child.first);
-                insert_child(children, slot + 1, right?, edge, bytes)
+                let upper = insert_or_split(children, slot + 1, right?, edge, RANKED_INNER, bytes)?;
+                let count = upper.iter().map(|child| child.count).sum();
+                Child::new(Node::Inner(upper), count)
             }
         }
     }
 
-    /// Removes at `rank` of this subtree, which holds it.
-    fn remove(&mut self, rank: usize, bytes: &mut usize) -> Option<K> {
+    /// Removes the key at the place, if it is the one sought.
+    fn remove(&mut self, place: &mut impl Sought<K>, bytes: &mut usize) -> Option<K> {
         match self {
-            Node::Leaf(keys) => (rank < keys.len()).then(|| keys.remove(rank)),
+            Node::Leaf(keys) => {
+                let offset = place.offset(keys);
+                place.is_at(keys.get(offset)?).then(|| keys.remove(offset))
+            }
             Node::Inner(children) => {
-                let mut rest = rank;
-                let slot = descend(children, &mut rest);
+                let slot = place.child(children);
                 let child = &mut children[slot];
-                let key = child.node.remove(rest, bytes)?;
+                let key = child.node.remove(place, bytes)?;
                 child.count -= 1;
                 child.first = child.node.first().unwrap_or(child.first);
                 if child.node.is_sparse() {
@@ -305,43 +366,6 @@ impl<K: Copy> Node<K> {
     }
 }
 
-/// The child that holds rank `rest`, which becomes the rank inside it. A rank between two
-/// children belongs to the right one, the rank after the last key to the last one.
-#[inline]
-fn descend<K>(children: &[Child<K>], rest: &mut usize) -> usize {
-    let last = children.len() - 1;
-    for (slot, child) in children[..last].iter().enumerate() {
-        if *rest < child.count {
-            return slot;
-        }
-        *rest -= child.count;
-    }
-    last
-}
-
-/// Makes `right` the child at `slot`; the right half when the node had to be split.
-fn insert_child<K: Copy>(
-    children: &mut Vec<Child<K>>,
-    slot: usize,
-    right: Child<K>,
-    edge: bool,
-    bytes: &mut usize,
-) -> Option<Child<K>> {
-    if children.len() < RANKED_INNER {
-        reserve(children, RANKED_INNER, bytes);
-        children.insert(slot, right);
-        return None;
-    }
-    let appended = edge && slot == children.len();
-    let mut upper = split(children, appended, RANKED_INNER, bytes);
-    match slot.checked_sub(children.len()) {
-        Some(slot) if slot > 0 || appended => upper.insert(slot, right),
-        _ => children.insert(slot, right),
-    }
-    let count = upper.iter().map(|child| child.count).sum();
-    Child::new(Node::Inner(upper), count)
-}
-
 /// Merges the child at `slot` with a neighbour where the two fit together, or removes it when
 /// it is empty.
 fn merge_around<K: Copy>(children: &mut Vec<Child<K>>, slot: usize, bytes: &mut usize) {
@@ -364,14 +388,32 @@ fn merge_around<K: Copy>(children: &mut Vec<Child<K>>, slot: usize, bytes: &mut 
     }
 }
 
-/// Splits a full node's vector: in the middle, or, for keys that arrive in order, so that the
-/// left one stays full.
-fn split<T>(items: &mut Vec<T>, appended: bool, max: usize, bytes: &mut usize) -> Vec<T> {
-    let at = if appended { items.len() } else { items.len() / 2 };
+/// Inserts `item` at `at`. A full node is split in the middle, or, for items that arrive in
+/// order, so that the left half stays full; the right half is given back.
+fn insert_or_split<T>(
+    items: &mut Vec<T>,
+    at: usize,
+    item: T,
+    edge: bool,
+    max: usize,
+    bytes: &mut usize,
+) -> Option<Vec<T>> {
+    if items.len() < max {
+        reserve(items, max, bytes);
+        items.insert(at, item);
+        return None;
+    }
+    let appended = edge && at == items.len();
+    let middle = if appended { items.len() } else { items.len() / 2 };
     let mut right = Vec::new();
     reserve_for(&mut right, max, max, bytes);
-    right.extend(items.drain(at..));
-    right
+    right.extend(items.drain(middle..));
+    if at > middle || appended {
+        right.insert(at - middle, item);
+    } else {
+        items.insert(at, item);
+    }
+    Some(right)
 }
 
 fn append<T>(left: &mut Vec<T>, right: &mut Vec<T>, max: usize, bytes: &mut usize) -> bool {
@@ -437,6 +479,21 @@ mod tests {
         assert!(ranked.iter(0..usize::MAX, true).eq(model.iter().rev().copied()));
     }
 
+    /// How `other` lies to `key`, which has `rank` and is not in the model.
+    fn place(other: u32, key: u32, model: &[u32], rank: usize) -> Ordering {
+        if other == key {
+            return Ordering::Equal;
+        }
+        match model[..rank].contains(&other) {
+            true => Ordering::Less,
+            false => Ordering::Greater,
+        }
+    }
+
+    fn insert_at(ranked: &mut Ranked<u32>, rank: usize, key: u32, model: &[u32]) {
+        ranked.insert(key, |&other| place(other, key, model, rank));
+    }
+
     #[test]
     fn behaves_as_a_vector() {
         let mut random = Random::new("ranked");
@@ -452,26 +509,32 @@ mod tests {
                         1 => model.len(),
                         _ => 0,
                     };
-                    ranked.insert(rank, step);
+                    insert_at(&mut ranked, rank, step, &model);
                     model.insert(rank, step);
                 } else {
                     let rank = random.below(model.len());
-                    assert_eq!(ranked.remove(rank), Some(model.remove(rank)));
+                    let key = model.remove(rank);
+                    let removed = match random.below(2) {
+                        0 => ranked.remove_rank(rank),
+                        _ => ranked.remove(|&other| place(other, key, &model, rank)),
+                    };
+                    assert_eq!(removed, Some(key));
+                    assert_eq!(ranked.remove(|&other| place(other, key, &model, rank)), None);
                 }
                 if let Some(rank) = random.below(model.len().max(1)).checked_sub(1) {
-                    assert_eq!(ranked.get(rank), model.get(rank).copied());
-                    ranked.replace(rank, step + 100_000);
-                    model[rank] = step + 100_000;
+                    assert_eq!(ranked.iter(rank..rank + 1, false).next(), model.get(rank).copied());
+                    let (old, new) = (model.remove(rank), step + 100_000);
+                    ranked.replace(new, |&other| place(other, old, &model, rank));
+                    model.insert(rank, new);
                 }
                 if step % 97 == 0 {
                     check_all(&ranked, &model);
                     check_all(&ranked.clone(), &model);
                 }
             }
-            assert_eq!(ranked.get(model.len()), None);
-            assert_eq!(ranked.remove(model.len()), None);
+            assert_eq!(ranked.remove_rank(model.len()), None);
             while let Some(key) = model.pop() {
-                assert_eq!(ranked.remove(model.len()), Some(key));
+                assert_eq!(ranked.remove_rank(model.len()), Some(key));
             }
             check_all(&ranked, &model);
         }
@@ -480,8 +543,8 @@ mod tests {
     #[test]
     fn ranges_and_partition_points() {
         let mut ranked = Ranked::default();
-        for key in 0..10_000 {
-            ranked.insert(key as usize, 2 * key);
+        for key in (0..20_000_u32).step_by(2) {
+            ranked.insert(key, |other| other.cmp(&key));
         }
         for bound in [0, 1, 2, 77, 9_999, 10_000, 19_998, 19_999, 50_000] {
             let expected = (0..10_000).filter(|key| 2 * key < bound).count();
@@ -498,21 +561,18 @@ mod tests {
     fn keys_in_order_fill_their_leaves_and_removal_frees_them() {
         let mut ranked = Ranked::default();
         for key in 0..100_000_u32 {
-            ranked.insert(key as usize, key);
+            ranked.insert(key, |other| other.cmp(&key));
         }
         assert!(ranked.heap_bytes() < 100_000 * 6, "{}", ranked.heap_bytes());
         for left in (10_000..100_000).rev() {
-            ranked.remove((left * 7919) % (left + 1));
+            ranked.remove_rank((left * 7919) % (left + 1));
         }
         assert_eq!(check(&ranked.root, true).0, 10_000);
         assert!(ranked.heap_bytes() < 10_000 * 14, "{}", ranked.heap_bytes());
         // A descending run behind a full leaf must not leave leaves of one key behind.
         let mut ranked = Ranked::default();
-        for key in 0..RANKED_LEAF as u32 {
-            ranked.insert(key as usize, key);
-        }
-        for key in 0..10_000 {
-            ranked.insert(RANKED_LEAF, key);
+        for key in (0..RANKED_LEAF as u32).chain((RANKED_LEAF as u32..10_000).rev()) {
+            ranked.insert(key, |other| other.cmp(&key));
         }
         assert!(ranked.heap_bytes() < 10_000 * 12, "{}", ranked.heap_bytes());
     }

@@ -68,13 +68,6 @@ enum Form {
     Tree(Box<Tree>),
 }
 
-/// A place among packed members: a rank and the offset that belongs to it.
-#[derive(Clone, Copy, Debug)]
-struct Place {
-    rank: usize,
-    at: usize,
-}
-
 impl Default for Form {
     fn default() -> Form {
         Form::Packed(PackedMembers::default())
@@ -118,22 +111,20 @@ impl ZSet {
         if score.is_nan() {
             return Inserted::Unchanged;
         }
-        match self.score(member) {
-            Some(old) if old == score => return Inserted::Unchanged,
-            Some(old) => {
-                self.change_score(member, old, score);
-                return Inserted::Updated;
-            }
-            None => {}
+        if !self.fits(member) {
+            self.extremes.note_element(member);
+            self.extremes.note_len(self.len() + 1);
+            self.fit_form();
         }
-        self.extremes.note_element(member);
-        self.extremes.note_len(self.len() + 1);
-        self.fit_form();
-        match &mut self.form {
-            Form::Packed(packed) => insert_packed(packed, member, score),
+        let outcome = match &mut self.form {
+            Form::Packed(packed) => packed.insert(member, score),
             Form::Tree(tree) => tree.insert(member, score),
+        };
+        if outcome == Inserted::Added {
+            self.extremes.note_element(member);
+            self.extremes.note_len(self.len());
         }
-        Inserted::Added
+        outcome
     }
 
     /// The score of `member`.
@@ -147,11 +138,7 @@ impl ZSet {
     /// Removes `member`; the score it had.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         match &mut self.form {
-            Form::Packed(packed) => {
-                let (place, score) = packed.find(member)?;
-                packed.remove(place, member.len());
-                Some(score)
-            }
+            Form::Packed(packed) => packed.remove_member(member),
             Form::Tree(tree) => tree.remove(member),
         }
     }
@@ -159,7 +146,7 @@ impl ZSet {
     /// The position of `member` in ascending order.
     pub fn rank(&self, member: &[u8]) -> Option<usize> {
         match &self.form {
-            Form::Packed(packed) => packed.find(member).map(|(place, _)| place.rank),
+            Form::Packed(packed) => packed.find(member).map(|(rank, _)| rank),
             Form::Tree(tree) => tree.rank(member),
         }
     }
@@ -232,8 +219,8 @@ impl ZSet {
         };
         let (start, end) = match &self.form {
             Form::Packed(packed) => (
-                packed.partition_point(|score, _| below(score)).rank,
-                packed.partition_point(|score, _| not_above(score)).rank,
+                packed.partition_point(|score, _| below(score)),
+                packed.partition_point(|score, _| not_above(score)),
             ),
             Form::Tree(tree) => {
                 (tree.partition_by_score(below), tree.partition_by_score(not_above))
@@ -259,8 +246,8 @@ impl ZSet {
         };
         let (start, end) = match &self.form {
             Form::Packed(packed) => (
-                packed.partition_point(|_, member| below(member)).rank,
-                packed.partition_point(|_, member| not_above(member)).rank,
+                packed.partition_point(|_, member| below(member)),
+                packed.partition_point(|_, member| not_above(member)),
             ),
             Form::Tree(tree) => {
                 (tree.partition_by_member(below), tree.partition_by_member(not_above))
@@ -276,18 +263,10 @@ impl ZSet {
 
     /// Removes the member at `rank`.
     pub fn remove_rank(&mut self, rank: usize) -> Option<(Box<[u8]>, f64)> {
-        let packed = match &mut self.form {
-            Form::Tree(tree) => return tree.remove_rank(rank),
-            Form::Packed(packed) => packed,
-        };
-        if rank >= packed.len() {
-            return None;
+        match &mut self.form {
+            Form::Packed(packed) => packed.remove_rank(rank),
+            Form::Tree(tree) => tree.remove_rank(rank),
         }
-        let (member, score) = packed.iter(rank..rank + 1, false).next()?;
-        let member = Box::from(member);
-        let (place, _) = packed.find(&member)?;
-        packed.remove(place, member.len());
-        Some((member, score))
     }
 
     /// Removes the members at `ranks`, giving each to `removed`; how many there were.
@@ -331,16 +310,11 @@ impl ZSet {
         }
     }
 
-    fn change_score(&mut self, member: &[u8], old: f64, new: f64) {
-        match &mut self.form {
-            Form::Packed(packed) => {
-                if let Some((place, _)) = packed.find(member) {
-                    packed.remove(place, member.len());
-                    insert_packed(packed, member, new);
-                }
-            }
-            Form::Tree(tree) => tree.change_score(member, old, new),
-        }
+    /// True when inserting `member` leaves the form as it is.
+    fn fits(&self, member: &[u8]) -> bool {
+        let Form::Packed(packed) = &self.form else { return true };
+        let is_small = member.len() <= PACKED_ELEMENT_BYTES;
+        is_small && (packed.len() < PACKED_LEN || packed.find(member).is_some())
     }
 
     /// Leaves the packed form when the extremes say so.
@@ -355,13 +329,6 @@ impl ZSet {
         }
         self.form = Form::Tree(tree);
     }
-}
-
-fn insert_packed(packed: &mut PackedMembers, member: &[u8], score: f64) {
-    let place = packed.partition_point(|other_score, other| {
-        compare_scores(other_score, score).then_with(|| other.cmp(member)).is_lt()
-    });
-    packed.insert(place, member, score + 0.0); // -0 + 0 is 0
 }
 
 /// Orders scores; the two zeros are equal. (NaN, which is never stored, equals everything.)

@@ -13,7 +13,7 @@
 //! Invariants: each record has exactly one key, with its score, prefix and position; keys are
 //! sorted by score, then by member.
 
-use super::compare_scores;
+use super::{Inserted, compare_scores};
 use crate::store::objects::dense::{Dense, Keyed};
 use crate::store::objects::ranked::{self, Ranked};
 use std::cmp::Ordering;
@@ -50,10 +50,6 @@ struct Key {
 impl Key {
     const POSITION_BITS: u32 = 40;
 
-    fn new(score: f64, member: &[u8], position: usize) -> Key {
-        Key { score, tie: prefix(member) << Key::POSITION_BITS | position as u64 }
-    }
-
     #[inline]
     fn prefix(&self) -> u64 {
         self.tie >> Key::POSITION_BITS
@@ -85,7 +81,9 @@ impl Tree {
 
     /// The rank of `member`.
     pub fn rank(&self, member: &[u8]) -> Option<usize> {
-        Some(self.rank_for(self.score(member)?, member))
+        let position = self.members.find(member)?;
+        let sought = Place::of(self.members.get(position)?, position);
+        Some(self.order.partition_point(|key| sought.order(key, &self.members).is_lt()))
     }
 
     /// The member at `position` of the dense order.
@@ -93,37 +91,38 @@ impl Tree {
         self.members.get(position).map(|record| (&*record.member, record.score))
     }
 
-    /// Inserts `member`, which is not in.
-    pub fn insert(&mut self, member: &[u8], score: f64) {
-        let rank = self.rank_for(score, member);
-        self.member_bytes += member.len();
-        let position = self.members.push(Record { score, member: member.into() });
-        self.order.insert(rank, Key::new(score, member, position));
-    }
-
-    /// Gives `member`, which is in with score `old`, the score `new`.
-    pub fn change_score(&mut self, member: &[u8], old: f64, new: f64) {
-        let Some(position) = self.members.find(member) else { return };
-        self.order.remove(self.rank_for(old, member));
-        if let Some(record) = self.members.get_mut(position) {
-            record.score = new;
+    /// Gives `member` the score `score`.
+    pub fn insert(&mut self, member: &[u8], score: f64) -> Inserted {
+        let Some(position) = self.members.find(member) else {
+            let position = self.members.push(Record { score, member: member.into() });
+            self.member_bytes += member.len();
+            self.link(Place { score, member, position });
+            return Inserted::Added;
+        };
+        let old = self.members.get(position).map_or(score, |record| record.score);
+        if old == score {
+            return Inserted::Unchanged;
         }
-        let key = Key::new(new, member, position);
-        self.order.insert(self.rank_for(new, member), key);
+        self.unlink(Place { score: old, member, position });
+        if let Some(record) = self.members.get_mut(position) {
+            record.score = score;
+        }
+        self.link(Place { score, member, position });
+        Inserted::Updated
     }
 
     /// Removes `member`; the score it had.
     pub fn remove(&mut self, member: &[u8]) -> Option<f64> {
         let position = self.members.find(member)?;
         let score = self.members.get(position)?.score;
-        self.remove_at(self.rank_for(score, member), position);
-        Some(score)
+        self.unlink(Place { score, member, position });
+        self.remove_record(position).map(|record| record.score)
     }
 
     /// Removes the member at `rank`.
     pub fn remove_rank(&mut self, rank: usize) -> Option<(Box<[u8]>, f64)> {
-        let position = self.order.get(rank)?.position();
-        self.remove_at(rank, position).map(|record| (record.member, record.score))
+        let position = self.order.remove_rank(rank)?.position();
+        self.remove_record(position).map(|record| (record.member, record.score))
     }
 
     /// How many leading members have a score for which `pred` holds.
@@ -146,32 +145,68 @@ impl Tree {
         self.members.heap_bytes() + self.order.heap_bytes() + self.member_bytes
     }
 
-    /// The rank that `member` has, or would have, with `score`.
-    fn rank_for(&self, score: f64, member: &[u8]) -> usize {
-        let prefix = prefix(member);
-        self.order.partition_point(|key| {
-            let order = compare_scores(key.score, score).then(key.prefix().cmp(&prefix));
-            order.then_with(|| self.member_at(key.position()).cmp(member)) == Ordering::Less
-        })
-    }
-
     fn member_at(&self, position: usize) -> &[u8] {
-        self.members.get(position).map_or(&[], |record| &record.member)
+        member_at(&self.members, position)
     }
 
-    fn remove_at(&mut self, rank: usize, position: usize) -> Option<Record> {
-        self.order.remove(rank)?;
+    /// Adds the key of a record.
+    fn link(&mut self, place: Place<'_>) {
+        self.order.insert(place.key(), |key| place.order(key, &self.members));
+    }
+
+    /// Removes the key of a record.
+    fn unlink(&mut self, place: Place<'_>) {
+        self.order.remove(|key| place.order(key, &self.members));
+    }
+
+    /// Removes a record whose key is gone already.
+    fn remove_record(&mut self, position: usize) -> Option<Record> {
         let last = self.members.len() - 1;
         if position != last
             && let Some(moved) = self.members.get(last)
         {
-            let rank = self.rank_for(moved.score, &moved.member);
-            self.order.replace(rank, Key::new(moved.score, &moved.member, position));
+            let old = Place::of(moved, last);
+            let new = Place::of(moved, position);
+            self.order.replace(new.key(), |key| old.order(key, &self.members));
         }
         let record = self.members.swap_remove(position)?;
         self.member_bytes -= record.member.len();
         Some(record)
     }
+}
+
+/// Where a record belongs among the keys.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    score: f64,
+    member: &'a [u8],
+    position: usize,
+}
+
+impl<'a> Place<'a> {
+    fn of(record: &'a Record, position: usize) -> Place<'a> {
+        Place { score: record.score, member: &record.member, position }
+    }
+
+    fn key(&self) -> Key {
+        let tie = prefix(self.member) << Key::POSITION_BITS | self.position as u64;
+        Key { score: self.score, tie }
+    }
+
+    /// How `key` lies to this place.
+    #[inline]
+    fn order(&self, key: &Key, members: &Dense<Record>) -> Ordering {
+        compare_scores(key.score, self.score)
+            .then_with(|| key.prefix().cmp(&prefix(self.member)))
+            .then_with(|| match key.position() == self.position {
+                true => Ordering::Equal,
+                false => member_at(members, key.position()).cmp(self.member),
+            })
+    }
+}
+
+fn member_at(members: &Dense<Record>, position: usize) -> &[u8] {
+    members.get(position).map_or(&[], |record| &record.member)
 }
 
 /// Walks members by rank.
