@@ -100,32 +100,36 @@ fn srandmember(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
         _ => return Err(CmdError::Syntax),
     };
     let key = txn.key(args.get(1));
+    let intset_max = txn.config().hot.set_max_intset_entries() as usize;
     let mut rng = SplitMix64::new(txn.rng().next_u64());
     match (txn.read::<Set>(&key)?, count) {
         (Some(set), None) => reply_member(reply, set, rng.below(set.len() as u64) as usize),
-        (Some(set), Some(count)) => draw_many(reply, set, count, &mut rng)?,
+        (Some(set), Some(count)) if count < 0 => {
+            draw_repeatedly(reply, set, count.unsigned_abs(), &mut rng)?;
+        }
+        (Some(set), Some(count)) if count as u64 >= set.len() as u64 => {
+            reply.array(set.len());
+            set.iter_shown(intset_max).for_each(|member| reply.bulk(&member));
+        }
+        (Some(set), Some(count)) => {
+            reply.array(count as usize);
+            let indices = distinct_below(set.len(), count as usize, &mut rng);
+            indices.for_each(|index| reply_member(reply, set, index));
+        }
         (None, None) => reply.nil(),
         (None, Some(_)) => reply.array(0),
     }
     Ok(())
 }
 
-/// Draws `count` distinct members, or, for a negative count, as many that may repeat.
-fn draw_many(reply: &mut Reply<'_>, set: &Set, count: i64, rng: &mut SplitMix64) -> Outcome {
-    let len = set.len();
-    let wanted = usize::try_from(count.unsigned_abs()).unwrap_or(usize::MAX);
-    if count < 0 {
-        if wanted > RANDOM_MEMBERS_MAX {
-            return Err(CmdError::text("ERR value is out of range"));
-        }
-        reply.array(wanted);
-        (0..wanted).for_each(|_| reply_member(reply, set, rng.below(len as u64) as usize));
-    } else if wanted >= len {
-        reply.array(len);
-        set.iter().for_each(|member| reply.bulk(&member));
-    } else {
-        reply.array(wanted);
-        distinct_below(len, wanted, rng).for_each(|index| reply_member(reply, set, index));
+/// Draws `count` members, each independently of the others.
+fn draw_repeatedly(reply: &mut Reply<'_>, set: &Set, count: u64, rng: &mut SplitMix64) -> Outcome {
+    if count > RANDOM_MEMBERS_MAX as u64 {
+        return Err(CmdError::text("ERR value is out of range"));
+    }
+    reply.array(count as usize);
+    for _ in 0..count {
+        reply_member(reply, set, rng.below(set.len() as u64) as usize);
     }
     Ok(())
 }
