@@ -2,7 +2,6 @@
 //!
 //! Deliberately absent: LPOS, LMOVE, LMPOP and the commands that wait.
 
-use super::elements::Elements;
 use super::numbers::{integer, positive};
 use super::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
 use crate::config::notify;
@@ -82,9 +81,8 @@ fn rpush(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcom
 
 fn push(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>, end: End) -> Outcome {
     let key = txn.key(args.get(1));
-    let elements = Elements::take(txn, args);
-    let len = txn.change_or_create(&key, |list: &mut List| push_all(list, &elements, end))?;
-    txn.changed(&key, elements.len() as u64, notify::LIST, end.push_event());
+    let len = txn.change_or_create(&key, |list: &mut List| push_all(list, args, end))?;
+    txn.changed(&key, args.len() as u64 - 2, notify::LIST, end.push_event());
     reply.int(len as i64);
     Ok(())
 }
@@ -106,17 +104,16 @@ fn push_if_there(
     end: End,
 ) -> Outcome {
     let key = txn.key(args.get(1));
-    let elements = Elements::take(txn, args);
-    let len = txn.change(&key, |list: &mut List| push_all(list, &elements, end))?;
+    let len = txn.change(&key, |list: &mut List| push_all(list, args, end))?;
     if len.is_some() {
-        txn.changed(&key, elements.len() as u64, notify::LIST, end.push_event());
+        txn.changed(&key, args.len() as u64 - 2, notify::LIST, end.push_event());
     }
     reply.int(len.unwrap_or(0) as i64);
     Ok(())
 }
 
-fn push_all(list: &mut List, elements: &Elements<'_>, end: End) -> usize {
-    elements.iter().for_each(|element| end.push(list, element));
+fn push_all(list: &mut List, args: Args<'_>, end: End) -> usize {
+    args.iter_from(2).for_each(|element| end.push(list, element));
     list.len()
 }
 

@@ -10,7 +10,6 @@ mod config_command;
 mod connection;
 mod debug;
 mod dispatch;
-mod elements;
 mod events;
 mod expiry;
 mod hashes;

@@ -4,7 +4,6 @@
 //! transaction's seed: the same command draws the same members wherever it is applied.
 //! Deliberately absent: the operations on several sets, SMOVE and SSCAN.
 
-use super::elements::Elements;
 use super::numbers::{integer, positive};
 use super::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
 use crate::config::notify;
@@ -38,9 +37,8 @@ pub const ROWS: &[Command] = &[
 /// SADD key member [member ...]
 fn sadd(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = txn.key(args.get(1));
-    let members = Elements::take(txn, args);
     let added = txn.change_or_create(&key, |set: &mut Set| {
-        members.iter().filter(|member| set.insert(member)).count()
+        args.iter_from(2).filter(|member| set.insert(member)).count()
     })?;
     txn.changed(&key, added as u64, notify::SET, "sadd");
     reply.int(added as i64);
@@ -50,9 +48,9 @@ fn sadd(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome
 /// SREM key member [member ...]
 fn srem(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let key = txn.key(args.get(1));
-    let members = Elements::take(txn, args);
-    let removed = txn
-        .change(&key, |set: &mut Set| members.iter().filter(|member| set.remove(member)).count())?;
+    let removed = txn.change(&key, |set: &mut Set| {
+        args.iter_from(2).filter(|member| set.remove(member)).count()
+    })?;
     let removed = removed.unwrap_or(0);
     txn.changed(&key, removed as u64, notify::SET, "srem");
     txn.drop_if_empty(&key);
