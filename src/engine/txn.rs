@@ -176,10 +176,8 @@ impl<'a, 's> Txn<'a, 's> {
     /// The live entry under `key`.
     #[inline]
     pub fn find(&mut self, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        // Looked up twice when expired only: the borrow of a removed entry must not escape.
-        let expired = self.held.find(self.db, key).is_some_and(|e| e.is_expired(self.now_ms));
-        if expired {
-            self.remove_expired(key);
+        // The borrow of an entry must not escape where an expired one is removed: two lookups.
+        if !self.exists(key) {
             return None;
         }
         self.held.find(self.db, key)
@@ -199,7 +197,11 @@ impl<'a, 's> Txn<'a, 's> {
 
     /// True when a live entry is under `key`.
     pub fn exists(&mut self, key: &Key<'_>) -> bool {
-        self.find(key).is_some()
+        let expired = self.held.find(self.db, key).map(|entry| entry.is_expired(self.now_ms));
+        if expired == Some(true) {
+            self.remove_expired(key);
+        }
+        expired == Some(false)
     }
 
     /// The string entry under `key`; an error if it is a collection.
@@ -285,13 +287,7 @@ impl<'a, 's> Txn<'a, 's> {
         key: &Key<'_>,
         change: impl FnOnce(&mut C) -> R,
     ) -> Result<Option<R>, CmdError> {
-        if self.peek::<C>(key)?.is_none() {
-            return Ok(None);
-        }
-        let db = self.db;
-        let changed =
-            self.held.change_object(db, key, |object| C::from_object_mut(object).map(change));
-        Ok(changed.flatten())
+        if self.exists(key) { self.change_existing(key, change).map(Some) } else { Ok(None) }
     }
 
     /// Changes the collection under `key`, made first if the key is absent. Whoever adds
@@ -301,11 +297,8 @@ impl<'a, 's> Txn<'a, 's> {
         key: &Key<'_>,
         change: impl FnOnce(&mut C) -> R,
     ) -> Result<R, CmdError> {
-        if self.peek::<C>(key)?.is_some() {
-            let db = self.db;
-            let changed =
-                self.held.change_object(db, key, |object| C::from_object_mut(object).map(change));
-            return changed.flatten().ok_or(CmdError::WrongType);
+        if self.exists(key) {
+            return self.change_existing(key, change);
         }
         self.notify(notify::NEW, "new", key.bytes);
         let mut fresh = C::default();
@@ -343,6 +336,18 @@ impl<'a, 's> Txn<'a, 's> {
     /// Counts `n` changes to the keyspace (for commands that change many keys at once).
     pub fn dirty(&mut self, n: u64) {
         self.effects.dirty += n;
+    }
+
+    /// Watchers are told by [`Txn::changed`], since only the caller knows whether anything did.
+    fn change_existing<C: Collection, R>(
+        &mut self,
+        key: &Key<'_>,
+        change: impl FnOnce(&mut C) -> R,
+    ) -> Result<R, CmdError> {
+        let changed = self.held.change_object_if(self.db, key, |object| {
+            (C::from_object_mut(object).map(change), false)
+        });
+        changed.flatten().ok_or(CmdError::WrongType)
     }
 
     fn look<C: Collection>(&self, key: &Key<'_>) -> Result<Option<&C>, CmdError> {
