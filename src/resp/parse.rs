@@ -529,7 +529,8 @@ mod tests {
     #[test]
     fn requests_and_what_lies_between_them() {
         let data = b"*2\r\n$4\r\nECHO\r\n$2\r\n\r\n\r\n*0\r\n*-1\r\n\r\n \n*-5\r\nPING\nGET k\r\n\
-            *1\r\n$0\r\n\r\nSET k \"a\\x41 \\n\"\r\n*1\rX$4\rYPINGab*1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPI";
+            *1\r\n$0\r\n\r\nSET k \"a\\x41 \\n\"\r\n*1\rX$4\rYPINGab\
+            *1\r\n$4\r\nQUIT\r\n*1\r\n$4\r\nPI";
         let want = [
             words(&["ECHO", "\r\n"]),
             words(&["PING"]),
