@@ -55,10 +55,12 @@ impl ProtocolError {
 }
 
 impl fmt::Display for ProtocolError {
+    /// The reply as text, without its code: the same but for a byte that is not ASCII.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.text())?;
+        write!(f, "Protocol error: {}", self.text())?;
         match self {
-            ProtocolError::ExpectedBulk(byte) => write!(f, "{}'", byte.escape_ascii()),
+            ProtocolError::ExpectedBulk(b'\r' | b'\n') => f.write_str(" '"),
+            ProtocolError::ExpectedBulk(byte) => write!(f, "{}'", char::from(*byte)),
             _ => Ok(()),
         }
     }

@@ -595,8 +595,11 @@ mod tests {
             let want = format!(r"-ERR Protocol error: expected \'$\', got \'{shown}\'\r\n");
             assert_eq!(text(ProtocolError::ExpectedBulk(byte)), want);
         }
-        let shown = ProtocolError::ExpectedBulk(0).to_string();
-        assert_eq!(shown, "expected '$', got '\\x00'");
+        for error in [ProtocolError::UnbalancedQuotes, ProtocolError::ExpectedBulk(b'\r')] {
+            let mut reply = Vec::new();
+            error.write_to(&mut reply);
+            assert_eq!(reply, format!("-ERR {error}\r\n").as_bytes());
+        }
     }
 
     #[test]
