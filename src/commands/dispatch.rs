@@ -10,6 +10,7 @@ use super::session::{Cx, ReplyMode, Session};
 use super::slowlog::{SlowCommand, cut_args};
 use super::table::{Command, Keys, LOOKUP, Run, TABLE, flags};
 use super::{events, expiry, transactions};
+use crate::config::notify;
 use crate::engine::{CmdError, Effects, Moment, Read, ReadParts, Txn, TxnParts, Walk};
 use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER};
 use crate::net::{Admission, Batch, Bounds, Card, ConnId, Flow, Io, Served, Service, TickOutcome};
@@ -18,6 +19,7 @@ use crate::store::{Held, Key, Pin, ShardSet};
 use crate::sync::reclaim;
 use crate::sys::bulk::BulkBuf;
 use crate::sys::clock;
+use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// What the first pass found out about a request.
@@ -265,20 +267,7 @@ impl<'a> ExecutionRun<'a> {
         io.card.command.store(call.place.number() + 1, Relaxed);
         let before = io.out.len();
         let (outcome, flow) = match call.command.run {
-            Run::Read(run) => {
-                let read = Read::new(ReadParts {
-                    store: &node.engine.store,
-                    pin: self.pin,
-                    held: None,
-                    tally: &node.workers[io.local.worker].tally,
-                    config: &node.config,
-                    db: io.session.db,
-                    now_ms: self.now_ms,
-                    hashed: call.hashed,
-                });
-                let mut reply = Reply::new(io.out, io.session.protocol);
-                (run(&read, call.args, &mut reply), Flow::Next)
-            }
+            Run::Read(run) => (self.call_read(io, &call, run), Flow::Next),
             Run::Locked(run) => {
                 let bulk = call.bulk.take();
                 (self.call_locked(io, &call, run, bulk), Flow::Next)
@@ -297,6 +286,33 @@ impl<'a> ExecutionRun<'a> {
         }
         self.count(io, &call, outcome.is_err(), before);
         flow
+    }
+
+    fn call_read(
+        &self,
+        io: &mut Io<'_, Node>,
+        call: &Call<'_>,
+        run: fn(&Read<'_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
+    ) -> Result<(), CmdError> {
+        let node = self.node;
+        let listened = events::classes(node) & notify::KEY_MISS != 0;
+        let missed = listened.then(RefCell::default);
+        let read = Read::new(ReadParts {
+            store: &node.engine.store,
+            pin: self.pin,
+            held: None,
+            tally: &node.workers[io.local.worker].tally,
+            config: &node.config,
+            db: io.session.db,
+            now_ms: self.now_ms,
+            hashed: call.hashed,
+            missed: missed.as_ref(),
+        });
+        let outcome = run(&read, call.args, &mut Reply::new(io.out, io.session.protocol));
+        if let Some(missed) = missed {
+            events::publish(node, io.hub, missed.into_inner());
+        }
+        outcome
     }
 
     fn call_locked(

@@ -10,12 +10,14 @@ use super::dispatch::{answer_error, begin, publish_effects, shards_of};
 use super::node::Node;
 use super::session::{Cx, Multi, Session, Watching};
 use super::table::{Command, Keys, Outcome, Run, TABLE, acl, flags, flags::*, row};
+use crate::config::notify;
 use crate::engine::{CmdError, Moment, Read, ReadParts, Txn, TxnParts, Walk};
 use crate::limits::MULTI_BYTES_MAX;
 use crate::net::{Flow, Io};
 use crate::resp::{Args, Reply};
 use crate::store::{Held, ShardSet};
 use crate::sys::clock;
+use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The rows of this family.
@@ -216,6 +218,8 @@ fn run_one(
     match command.run {
         Run::Read(run) => {
             let pin = crate::sync::reclaim::pin();
+            let listened = cx.local.effects.notify_classes & notify::KEY_MISS != 0;
+            let missed = listened.then(RefCell::default);
             let read = Read::new(ReadParts {
                 store: &node.engine.store,
                 pin: &pin,
@@ -225,8 +229,12 @@ fn run_one(
                 db,
                 now_ms: moment.now_ms,
                 hashed: None,
+                missed: missed.as_ref(),
             });
-            run(&read, args, reply)
+            let outcome = run(&read, args, reply);
+            let events = &mut cx.local.effects.events;
+            events.extend(missed.map(RefCell::into_inner).unwrap_or_default());
+            outcome
         }
         Run::Locked(run) => {
             let seed = cx.local.rng.next_u64();

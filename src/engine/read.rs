@@ -2,8 +2,10 @@
 
 use super::error::CmdError;
 use super::tally::Tally;
-use crate::config::Config;
+use super::txn::Event;
+use crate::config::{Config, notify};
 use crate::store::{EntryRef, Held, Key, Kind, Pin, Store};
+use std::cell::RefCell;
 
 /// A view of the keyspace at one moment of the clock, without a lock. Inside a transaction the
 /// shards are held, and the view reads through them.
@@ -16,6 +18,7 @@ pub struct Read<'a> {
     db: u8,
     now_ms: u64,
     hashed: Option<Key<'a>>,
+    missed: Option<&'a RefCell<Vec<Event>>>,
 }
 
 /// What a [`Read`] is made of.
@@ -36,14 +39,16 @@ pub struct ReadParts<'a> {
     pub now_ms: u64,
     /// A key of the request that was hashed already.
     pub hashed: Option<Key<'a>>,
+    /// Where a key that is not there is noted, if anyone listens for that.
+    pub missed: Option<&'a RefCell<Vec<Event>>>,
 }
 
 impl<'a> Read<'a> {
     /// A view made of `parts`.
     #[inline]
     pub fn new(parts: ReadParts<'a>) -> Read<'a> {
-        let ReadParts { store, pin, held, tally, config, db, now_ms, hashed } = parts;
-        Read { store, pin, held, tally, config, db, now_ms, hashed }
+        let ReadParts { store, pin, held, tally, config, db, now_ms, hashed, missed } = parts;
+        Read { store, pin, held, tally, config, db, now_ms, hashed, missed }
     }
 
     /// The clock of this view, ms since 1970.
@@ -60,10 +65,9 @@ impl<'a> Read<'a> {
     #[inline]
     pub fn get(&self, key: &[u8]) -> Option<EntryRef<'a>> {
         let found = self.peek(key);
-        if found.is_some() {
-            self.tally.hits.add(1)
-        } else {
-            self.tally.misses.add(1)
+        match found {
+            Some(_) => self.tally.hits.add(1),
+            None => self.miss(key),
         }
         found
     }
@@ -95,11 +99,23 @@ impl<'a> Read<'a> {
             Some(held) => found.extend(keys.iter().map(|key| held.find(self.db, key))),
             None => self.store.get_many(self.pin, self.db, &keys, &mut found),
         }
-        for slot in &mut found {
+        for (slot, key) in found.iter_mut().zip(&keys) {
             *slot = slot.filter(|entry| !entry.is_expired(self.now_ms));
-            if slot.is_some() { self.tally.hits.add(1) } else { self.tally.misses.add(1) }
+            match slot {
+                Some(_) => self.tally.hits.add(1),
+                None => self.miss(key.bytes),
+            }
         }
         found
+    }
+
+    fn miss(&self, key: &[u8]) {
+        self.tally.misses.add(1);
+        if let Some(missed) = self.missed {
+            let class = notify::KEY_MISS;
+            let event = Event { class, name: "keymiss", db: self.db, key: key.to_vec() };
+            missed.borrow_mut().push(event);
+        }
     }
 
     #[inline]

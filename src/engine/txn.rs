@@ -185,17 +185,17 @@ impl<'a, 's> Txn<'a, 's> {
 
     /// As [`Txn::find`], counted as a hit or a miss (for commands that only read).
     pub fn find_counted(&mut self, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        let tally = self.tally;
-        let found = self.find(key);
-        if found.is_some() {
-            tally.hits.add(1)
-        } else {
-            tally.misses.add(1)
+        if !self.exists(key) {
+            self.tally.misses.add(1);
+            self.notify(notify::KEY_MISS, "keymiss", key.bytes);
+            return None;
         }
-        found
+        self.tally.hits.add(1);
+        self.held.find(self.db, key)
     }
 
-    /// True when a live entry is under `key`.
+    /// True when a live entry is under `key`; one past its deadline is removed.
+    #[inline]
     pub fn exists(&mut self, key: &Key<'_>) -> bool {
         let expired = self.held.find(self.db, key).map(|entry| entry.is_expired(self.now_ms));
         if expired == Some(true) {

@@ -36,7 +36,8 @@ pub const DIFFERENCES: &[(&str, Allowed, &str)] = &[
     ("PTTL", Allowed::Number(2000), "time passes"),
     ("EXPIRETIME", Allowed::Number(2), "deadlines are set relative to different moments"),
     ("PEXPIRETIME", Allowed::Number(2000), "deadlines are set relative to different moments"),
-    ("OBJECT IDLETIME", Allowed::Number(2), "time passes"),
+    ("OBJECT IDLETIME", Allowed::Number(i64::MAX), "the last use of a value is not tracked"),
+    ("OBJECT FREQ", Allowed::Number(i64::MAX), "the use of a value is not counted"),
     ("MEMORY USAGE", Allowed::Number(i64::MAX), "entries have another layout"),
     ("HELLO", Allowed::Choice, "versions and connection ids"),
 ];

@@ -109,11 +109,13 @@ pub fn restore(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
     if !options.replace && txn.exists(&key) {
         return Err(CmdError::text("BUSYKEY Target key name already exists."));
     }
-    let Ok(ttl_ms) = u64::try_from(integer(args.get(2))?) else {
+    let ttl_ms = integer(args.get(2))?;
+    if ttl_ms < 0 {
         return Err(CmdError::text("ERR Invalid TTL value, must be >= 0"));
-    };
-    let base_ms = if options.is_absolute { 0 } else { now_ms };
-    let deadline = (ttl_ms > 0).then(|| ttl_ms.saturating_add(base_ms).min(i64::MAX as u64));
+    }
+    let base_ms = if options.is_absolute { 0 } else { now_ms as i64 };
+    // As in Redis, a sum that does not fit is a moment long past.
+    let deadline = (ttl_ms > 0).then(|| ttl_ms.checked_add(base_ms).unwrap_or(0) as u64);
     let string = decode(args.get(3), |len| check_len(txn.config(), len).is_ok())?;
     if deadline.is_some_and(|deadline| deadline <= now_ms) {
         if txn.remove(&key) {
