@@ -465,3 +465,363 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::super::setting::Setting;
+    use super::*;
+
+    fn set(config: &Config, pairs: &[(&str, &str)]) -> Result<Changed, String> {
+        let pairs: Vec<(&[u8], &[u8])> =
+            pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        config.set_many(Caller::Remote, &pairs).map_err(|error| error.to_string())
+    }
+
+    fn get(config: &Config, name: &str) -> String {
+        let found = config.get_matching(&[name.as_bytes()]);
+        assert_eq!(found.len(), 1, "{name}");
+        lossy(&found[0].1)
+    }
+
+    fn names(config: &Config, patterns: &[&str]) -> Vec<String> {
+        let patterns: Vec<&[u8]> = patterns.iter().map(|pattern| pattern.as_bytes()).collect();
+        config.get_matching(&patterns).into_iter().map(|(name, _)| name).collect()
+    }
+
+    fn with_flags(flags: &[(&str, &str)]) -> Config {
+        let setting = |(name, value): &(&str, &str)| Setting {
+            name: (*name).into(),
+            args: vec![value.as_bytes().to_vec()],
+            origin: Origin::Flag((*name).into()),
+        };
+        let flags = flags.iter().map(setting).collect();
+        Config::load(Sources { flags, ..Sources::default() }).unwrap().0
+    }
+
+    /// The text of the refusal of one pair, behind the part that names the directive.
+    fn refusal(config: &Config, name: &str, value: &str) -> String {
+        let text = set(config, &[(name, value)]).unwrap_err();
+        let head = format!("CONFIG SET failed (possibly related to argument '{name}') - ");
+        text.strip_prefix(&head).unwrap_or_else(|| panic!("{text}")).into()
+    }
+
+    #[test]
+    fn every_directive_takes_back_what_it_gave() {
+        let config = Config::new();
+        let before = config.get_matching(&[b"*"]);
+        for (name, value) in &before {
+            let row = &TABLE[find(name.as_bytes()).unwrap()];
+            let result = config.set_many(Caller::Remote, &[(name.as_bytes(), value)]);
+            let fixed = row.is(Flags::IMMUTABLE) && !row.is(Flags::OWN);
+            match result {
+                Ok(changed) => assert_eq!(changed, [], "{name}"),
+                Err(error) => {
+                    assert!(fixed || row.is(Flags::PROTECTED), "{name}: {error}");
+                }
+            }
+        }
+        assert_eq!(config.get_matching(&[b"*"]), before);
+    }
+
+    #[test]
+    fn refusals_have_the_words_of_redis() {
+        let config = Config::new();
+        for (name, value, words) in [
+            ("port", "abc", "argument couldn't be parsed into an integer"),
+            ("port", "70000", "argument must be between 0 and 65535 inclusive"),
+            ("timeout", "1kb", "argument couldn't be parsed into an integer"),
+            ("timeout", "01", "argument couldn't be parsed into an integer"),
+            ("daemonize", "yes", "can't set immutable config"),
+            ("dir", "/tmp", "can't set protected config"),
+            ("maxmemory", "1.5gb", "argument must be a memory value"),
+            ("maxmemory-clients", "101%", "percentage argument must be less or equal to 100"),
+            ("maxmemory-clients", "-5", "argument must be a memory or percent value"),
+            ("appendonly", "maybe", "argument must be 'yes' or 'no'"),
+            ("appendfsync", "x", "argument(s) must be one of the following: everysec, always, no"),
+            ("save", "60", "Invalid save parameters"),
+            ("save", "0 1", "Invalid save parameters"),
+            ("save", "60  1", "Invalid save parameters"),
+            (
+                "client-output-buffer-limit",
+                "normal 1 2",
+                "Wrong number of arguments in buffer limit configuration.",
+            ),
+            (
+                "notify-keyspace-events",
+                "q",
+                "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.",
+            ),
+            (
+                "latency-tracking-info-percentiles",
+                "50 101",
+                "latency-tracking-info-percentiles parameters should sit between [0.0,100.0]",
+            ),
+            ("oom-score-adj-values", "1 2", "wrong number of arguments"),
+            (
+                "oom-score-adj-values",
+                "1 2 3000",
+                "Invalid oom-score-adj-values, elements must be between -2000 and 2000.",
+            ),
+            (
+                "shutdown-on-sigint",
+                "nosave save",
+                "shutdown options SAVE and NOSAVE can't be used simultaneously",
+            ),
+            (
+                "proto-max-bulk-len",
+                "1",
+                "argument must be between 1048576 and 9223372036854775807 inclusive",
+            ),
+            (
+                "proc-title-template",
+                "{bad}",
+                "template format is invalid or contains unknown variables",
+            ),
+            (
+                "cluster-announce-hostname",
+                "bad host!",
+                "Hostnames may only contain alphanumeric characters, hyphens or dots",
+            ),
+            ("bind", "a b c d e f g h i j k l m n o p q", "Too many bind addresses specified."),
+        ] {
+            assert_eq!(refusal(&config, name, value), words, "{name} {value}");
+        }
+        assert_eq!(
+            set(&config, &[("foo", "1"), ("daemonize", "no")]).unwrap_err(),
+            "Unknown option or number of arguments for CONFIG SET - 'foo'"
+        );
+        assert_eq!(
+            set(&config, &[("maxclients", "5"), ("hz", "5"), ("MAXCLIENTS", "6")]).unwrap_err(),
+            "CONFIG SET failed (possibly related to argument 'MAXCLIENTS') - duplicate parameter"
+        );
+    }
+
+    #[test]
+    fn values_come_back_in_their_canonical_form() {
+        let config = Config::new();
+        for (name, given, back) in [
+            ("maxmemory", "1Gb", "1073741824"),
+            ("maxmemory", "18446744073709551615", "18446744073709551615"),
+            ("maxmemory-clients", "5%", "5%"),
+            ("maxmemory-policy", "ALLKEYS-LRU", "allkeys-lru"),
+            ("appendonly", "YES", "yes"),
+            ("save", "60 1 300 10", "60 1 300 10"),
+            ("save", "", ""),
+            ("notify-keyspace-events", "KEA", "AKE"),
+            ("latency-tracking-info-percentiles", "50.0 33.33333333 0.001", "50 33.333333 0.001"),
+            ("latency-tracking-info-percentiles", "", ""),
+            ("shutdown-on-sigterm", "force default now", "now force"),
+            ("oom-score-adj-values", "3 2 1", "3 2 1"),
+            ("bind", "127.0.0.1 -::1", "127.0.0.1 -::1"),
+            ("bind", "", ""),
+            (
+                "client-output-buffer-limit",
+                "normal 1mb 2k 3 replica 7 8 9",
+                "normal 1048576 2000 3 slave 7 8 9 pubsub 33554432 8388608 60",
+            ),
+        ] {
+            set(&config, &[(name, given)]).unwrap();
+            assert_eq!(get(&config, name), back, "{name} {given}");
+        }
+    }
+
+    #[test]
+    fn one_bad_value_leaves_all_as_they_were() {
+        let config = Config::new();
+        let generation = config.generation();
+        set(&config, &[("maxmemory", "1mb"), ("timeout", "x")]).unwrap_err();
+        assert_eq!(get(&config, "maxmemory"), "0");
+        assert_eq!(config.hot.maxmemory(), 0);
+        assert_eq!(config.generation(), generation);
+        let changed = set(&config, &[("maxmemory", "1mb"), ("timeout", "7")]).unwrap();
+        assert_eq!(changed.len(), 2);
+        assert_eq!((config.hot.maxmemory(), config.hot.timeout_s()), (1 << 20, 7));
+        assert!(config.generation() > generation);
+    }
+
+    #[test]
+    fn a_refusing_hook_takes_the_whole_change_back() {
+        let config = Config::new();
+        let (seen, witness) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
+        let (counter, ports) = (seen.clone(), witness.clone());
+        config.on_change(&["maxmemory"], move |_| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        });
+        config.on_change(&["port", "bind"], move |config| {
+            let port = config.values().int("port");
+            ports.lock().unwrap().push(port);
+            if port == 1 { Err(ApplyError::Port) } else { Ok(()) }
+        });
+        let error = set(&config, &[("maxmemory", "1mb"), ("port", "1")]).unwrap_err();
+        assert_eq!(
+            error,
+            "CONFIG SET failed (possibly related to argument 'port') - \
+             Unable to listen on this port. Check server logs."
+        );
+        assert_eq!((get(&config, "port"), config.hot.maxmemory()), ("6379".into(), 0));
+        assert_eq!(*witness.lock().unwrap(), [1, 6379], "told again with the old value");
+        assert_eq!(seen.load(Ordering::Relaxed), 2);
+        set(&config, &[("port", "7000")]).unwrap();
+        assert_eq!(*witness.lock().unwrap(), [1, 6379, 7000]);
+        set(&config, &[("port", "7000")]).unwrap();
+        assert_eq!(witness.lock().unwrap().len(), 3, "no change, no call");
+    }
+
+    #[test]
+    fn aliases_are_the_same_value() {
+        let config = Config::new();
+        set(&config, &[("hash-max-ziplist-entries", "7")]).unwrap();
+        assert_eq!(get(&config, "hash-max-listpack-entries"), "7");
+        assert_eq!(config.hot.hash_max_listpack_entries(), 7);
+        set(&config, &[("slave-priority", "3"), ("replica-priority", "4")]).unwrap();
+        assert_eq!(get(&config, "slave-priority"), "4");
+        assert_eq!(
+            names(&config, &["list-max-*-size"]),
+            ["list-max-listpack-size", "list-max-ziplist-size"]
+        );
+    }
+
+    #[test]
+    fn protected_directives_follow_their_switch() {
+        let pairs: [(&[u8], &[u8]); 1] = [(b"dbfilename", b"x.rdb")];
+        for (switch, local, remote) in
+            [("no", false, false), ("local", true, false), ("yes", true, true)]
+        {
+            let config = with_flags(&[("enable-protected-configs", switch)]);
+            assert_eq!(config.set_many(Caller::Local, &pairs).is_ok(), local, "{switch}");
+            assert_eq!(config.set_many(Caller::Remote, &pairs).is_ok(), remote, "{switch}");
+        }
+        let config = with_flags(&[("enable-protected-configs", "yes")]);
+        assert_eq!(refusal(&config, "dir", "/no/such/place"), "No such file or directory");
+        assert_eq!(refusal(&config, "dir", ""), "No such file or directory");
+        assert_eq!(refusal(&config, "dir", "/dev/null"), "Not a directory");
+        assert_eq!(
+            refusal(&config, "dbfilename", "a/b"),
+            "dbfilename can't be a path, just a filename"
+        );
+        set(&config, &[("data", "/")]).unwrap();
+        assert_eq!(get(&config, "dir"), "/");
+    }
+
+    #[test]
+    fn what_would_break_a_promise_if_ignored_is_refused() {
+        let config = Config::new();
+        assert_eq!(refusal(&config, "tls-port", "6380"), "this server does not support it");
+        set(&config, &[("tls-port", "0")]).unwrap();
+        let error = Config::load(Sources {
+            file: FileSource::Text(b"replicaof 10.0.0.1 6379".to_vec()),
+            ..Sources::default()
+        });
+        let text = error.err().unwrap().to_string();
+        assert!(text.contains("this server does not support it"), "{text}");
+    }
+
+    #[test]
+    fn our_own_fixed_directives_can_be_set_to_what_they_are() {
+        let config = with_flags(&[("threads", "3")]);
+        set(&config, &[("threads", "3")]).unwrap();
+        assert_eq!(refusal(&config, "threads", "4"), "can't set immutable config");
+    }
+
+    #[test]
+    fn patterns_find_names_in_any_case_and_each_once() {
+        let config = Config::new();
+        assert_eq!(names(&config, &["MAXC*"]), ["maxclients"]);
+        assert_eq!(names(&config, &["max[c]lients", "maxclients"]), ["maxclients"]);
+        assert_eq!(names(&config, &["PoRt"]), ["PoRt"], "a plain name comes back as it came");
+        assert_eq!(names(&config, &["nothing", "nothing*"]), [""; 0]);
+        assert_eq!(names(&config, &["key-load-delay"]), ["key-load-delay"]);
+        assert_eq!(names(&config, &["key-load*", "data*"]), ["databases"], "hidden ones are not");
+    }
+
+    #[test]
+    fn a_password_is_neither_lost_nor_shown() {
+        let config = Config::new();
+        let pairs: [(&[u8], &[u8]); 1] = [(b"requirepass", b"\xffsecret")];
+        let changed = config.set_many(Caller::Local, &pairs).unwrap();
+        assert_eq!((changed[0].old.as_str(), changed[0].new.as_str()), ("***", "***"));
+        assert!(config.hot.requirepass_is_set());
+        assert!(config.password_matches(b"\xffsecret") && !config.password_matches(b"secret"));
+        assert_eq!(config.get_matching(&[b"requirepass"])[0].1, b"\xffsecret");
+        set(&config, &[("requirepass", "")]).unwrap();
+        assert!(!config.hot.requirepass_is_set() && !config.password_matches(b""));
+    }
+
+    #[test]
+    fn without_a_file_there_is_nothing_to_rewrite_or_reload() {
+        let config = Config::new();
+        let text = "The server is running without a config file";
+        assert_eq!(config.rewrite().unwrap_err().to_string(), text);
+        assert_eq!(config.reload().unwrap_err().to_string(), text);
+    }
+
+    fn with_file(text: &str) -> (tempfile::TempDir, PathBuf, Config) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dse.conf");
+        std::fs::write(&path, text).unwrap();
+        let flags = vec![Setting {
+            name: "hz".into(),
+            args: vec![b"50".to_vec()],
+            origin: Origin::Flag("hz".into()),
+        }];
+        let sources = Sources { file: FileSource::Path(path.clone()), flags, ..Sources::default() };
+        let config = Config::load(sources).unwrap().0;
+        (directory, path, config)
+    }
+
+    #[test]
+    fn a_reload_does_what_a_restart_would_as_far_as_it_can() {
+        let (_directory, path, config) = with_file("maxmemory 1mb\nthreads 2\nhz 20\n");
+        set(&config, &[("timeout", "9")]).unwrap();
+        std::fs::write(&path, "maxmemory 2mb\nthreads 4\nhz 30\nrequirepass x\n").unwrap();
+        let reloaded = config.reload().unwrap();
+        let texts: Vec<String> = reloaded
+            .changed
+            .iter()
+            .map(|change| format!("{} {}->{}", change.name, change.old, change.new))
+            .collect();
+        assert_eq!(
+            texts,
+            ["maxmemory 1048576->2097152", "requirepass ***->***", "timeout 9->0"],
+            "the flag stands over the file"
+        );
+        assert_eq!(reloaded.ignored.len(), 1);
+        assert_eq!(reloaded.ignored[0].name, "threads");
+        assert_eq!(get(&config, "threads"), "2");
+    }
+
+    #[test]
+    fn a_bad_line_refuses_the_whole_file() {
+        let (_directory, path, config) = with_file("maxmemory 1mb\n");
+        std::fs::write(&path, "maxmemory 2mb\nmaxclient 7\n").unwrap();
+        let error = config.reload().unwrap_err().to_string();
+        assert!(
+            error
+                .ends_with("dse.conf:2: unknown directive 'maxclient'; did you mean 'maxclients'?")
+        );
+        assert_eq!(config.hot.maxmemory(), 1 << 20);
+        std::fs::remove_file(&path).unwrap();
+        assert!(config.reload().unwrap_err().to_string().contains("cannot read"));
+    }
+
+    #[test]
+    fn a_rewritten_file_gives_the_same_values_on_the_next_start() {
+        let (_directory, path, config) = with_file("# ours\nmaxmemory 1mb\n\ntimeout 5\n");
+        set(
+            &config,
+            &[("timeout", "6"), ("save", "60 1 300 10"), ("maxmemory-policy", "allkeys-lfu")],
+        )
+        .unwrap();
+        assert_eq!(config.rewrite().unwrap(), path);
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("# ours\nmaxmemory 1mb\n\ntimeout 6\n"), "{text}");
+        let file = FileSource::Path(path.clone());
+        let again = Config::load(Sources { file, ..Sources::default() }).unwrap().0;
+        assert_eq!(*again.values(), *config.values());
+        config.rewrite().unwrap();
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "a second time changes nothing");
+    }
+}

@@ -375,3 +375,180 @@ pub(super) fn words(error: &io::Error) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Loaded, String> {
+        let file = FileSource::Text(text.as_bytes().to_vec());
+        let sources = Sources { file, ..Sources::default() };
+        Loaded::from(&sources).map_err(|error| error.to_string())
+    }
+
+    fn value(loaded: &Loaded, name: &str) -> String {
+        String::from_utf8(loaded.values.named(name).format()).unwrap()
+    }
+
+    fn flag(name: &str, args: &[&str]) -> Setting {
+        Setting {
+            name: name.into(),
+            args: args.iter().map(|arg| arg.as_bytes().to_vec()).collect(),
+            origin: Origin::Flag(name.into()),
+        }
+    }
+
+    fn variables(pairs: &[(&str, &str)]) -> (Vec<Setting>, Vec<Notice>) {
+        environment(pairs.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))))
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_file_over_defaults() {
+        let sources = Sources {
+            file: FileSource::Text(b"port 1\nhz 11\ntimeout 3\n".to_vec()),
+            environment: variables(&[("DSE_PORT", "2"), ("DSE_HZ", "12")]).0,
+            flags: vec![flag("port", &["4"])],
+        };
+        let loaded = Loaded::from(&sources).unwrap();
+        let values = ["port", "hz", "timeout", "maxclients"].map(|name| value(&loaded, name));
+        assert_eq!(values, ["4", "12", "3", "10000"]);
+        let origin = |name: &str| loaded.origins[find(name.as_bytes()).unwrap()].clone();
+        assert_eq!(origin("hz"), Some(Origin::Environment("DSE_HZ".into())));
+        assert_eq!(origin("maxclients"), None);
+    }
+
+    #[test]
+    fn save_lines_of_a_layer_add_up_and_replace_those_below() {
+        let text = "save 900 1\nsave 300 10\n";
+        assert_eq!(value(&load(text).unwrap(), "save"), "900 1 300 10");
+        let text = "save 900 1\nsave \"\"\nsave 60 1\n";
+        assert_eq!(value(&load(text).unwrap(), "save"), "60 1");
+        let sources = Sources {
+            file: FileSource::Text(b"save 900 1\n".to_vec()),
+            flags: vec![flag("save", &["60", "1"]), flag("save", &["10", "5"])],
+            ..Sources::default()
+        };
+        assert_eq!(value(&Loaded::from(&sources).unwrap(), "save"), "60 1 10 5");
+    }
+
+    #[test]
+    fn output_limit_lines_name_one_class_each() {
+        let text =
+            "client-output-buffer-limit normal 1 2 3\nclient-output-buffer-limit pubsub 4 5 6";
+        let loaded = load(text).unwrap();
+        assert_eq!(
+            value(&loaded, "client-output-buffer-limit"),
+            "normal 1 2 3 slave 268435456 67108864 60 pubsub 4 5 6"
+        );
+    }
+
+    #[test]
+    fn a_bad_line_is_told_with_place_value_and_what_was_expected() {
+        for (text, said) in [
+            ("\nmaxclient 3", "-:2: unknown directive 'maxclient'; did you mean 'maxclients'?"),
+            ("xyzzy 3", "-:1: unknown directive 'xyzzy'"),
+            ("port 70000", "-:1: port 70000: expected a whole number from 0 to 65535"),
+            ("port", "-:1: port: a value is missing; expected a whole number from 0 to 65535"),
+            (
+                "port 1 2",
+                "-:1: port 1 2: wrong number of values; expected a whole number from 0 to 65535",
+            ),
+            ("maxmemory -1", "-:1: maxmemory -1: expected a size such as 100mb"),
+            ("appendonly \"a b\"", "-:1: appendonly \"a b\": expected yes or no"),
+            ("threads 0", "-:1: threads 0: expected a whole number from 1 to 256, or auto"),
+            ("port \"1", "-:1: unbalanced quotes"),
+            (
+                "rename-command GET \"\"",
+                "-:1: rename-command: commands cannot be renamed; remove the line and restrict access",
+            ),
+            ("tls-port 1", "-:1: tls-port 1: this server does not support it; only 0 is accepted"),
+            ("requirepass a b", "-:1: requirepass ***: wrong number of values; expected a text"),
+            ("include /no/such/file", "-:1: cannot read /no/such/file: No such file or directory"),
+        ] {
+            assert_eq!(load(text).unwrap_err(), said, "{text}");
+        }
+        let long = format!("port {}", "9".repeat(500));
+        assert!(load(&long).unwrap_err().len() < 200);
+    }
+
+    #[test]
+    fn what_has_no_effect_is_loaded_with_a_notice() {
+        let loaded =
+            load("appendonly yes\nlist-max-ziplist-entries 3\nrdbcompression yes\n").unwrap();
+        let texts: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            texts,
+            [
+                "-:2: 'list-max-ziplist-entries' means nothing any more; remove it",
+                "-:1: 'appendonly yes' is accepted but has no effect in this version",
+            ]
+        );
+    }
+
+    #[test]
+    fn variables_of_others_and_of_kubernetes_are_left_alone() {
+        let (settings, notices) = variables(&[
+            ("PATH", "/bin"),
+            ("DSE_TCP_BACKLOG", "7"),
+            ("DSE_SERVER_CPULIST", "1-3"),
+            ("DSE_PORT", "tcp://10.0.0.1:6379"),
+            ("DSE_MAXCLIENT", "7"),
+        ]);
+        let names: Vec<_> = settings.iter().map(|setting| setting.name.as_str()).collect();
+        assert_eq!(names, ["tcp-backlog", "server_cpulist"]);
+        assert_eq!(notices[0], Notice::ServiceLink("DSE_PORT".into()));
+        assert!(notices[1].to_string().ends_with("did you mean DSE_MAXCLIENTS?"), "{}", notices[1]);
+        let sources =
+            Sources { environment: variables(&[("DSE_PORT", "x")]).0, ..Sources::default() };
+        assert_eq!(
+            Loaded::from(&sources).unwrap_err().to_string(),
+            "DSE_PORT=x: expected a whole number from 0 to 65535"
+        );
+    }
+
+    fn load_file(path: &Path) -> Result<Loaded, String> {
+        let sources = Sources { file: FileSource::Path(path.into()), ..Sources::default() };
+        Loaded::from(&sources).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn included_files_are_found_beside_the_one_that_names_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = directory.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        file("conf.d/b.conf", "hz 22\n");
+        file("conf.d/a.conf", "hz 21\ninclude deeper.inc\n");
+        file("conf.d/deeper.inc", "timeout 4\n");
+        file("conf.d/.hidden.conf", "nonsense\n");
+        let main = file("main.conf", "hz 20\ninclude conf.d/*.conf none.d/*.conf\nport 7\n");
+        let loaded = load_file(&main).unwrap();
+        let values = ["hz", "timeout", "port"].map(|name| value(&loaded, name));
+        assert_eq!(values, ["22", "4", "7"]);
+        let bad = file("conf.d/c.conf", "\nnonsense\n");
+        let error = load_file(&main).unwrap_err();
+        assert_eq!(error, format!("{}:2: unknown directive 'nonsense'", bad.display()));
+    }
+
+    #[test]
+    fn files_that_include_each_other_without_end_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("loop.conf");
+        std::fs::write(&path, "include loop.conf\n".repeat(100)).unwrap();
+        let error = load_file(&path).unwrap_err();
+        assert!(error.contains("include goes deeper than 8 files"), "{error}");
+        let wide = directory.path().join("wide.conf");
+        std::fs::write(directory.path().join("empty"), "").unwrap();
+        std::fs::write(&wide, "include empty\n".repeat(300)).unwrap();
+        assert!(load_file(&wide).unwrap_err().contains("over more than 256 in all"));
+    }
+
+    #[test]
+    fn a_file_of_absurd_size_is_not_read_to_its_end() {
+        let error = load_file(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.starts_with("cannot read /dev/zero"), "{error}");
+    }
+}
