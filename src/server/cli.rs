@@ -313,3 +313,205 @@ impl fmt::Display for CliError {
 }
 
 impl std::error::Error for CliError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse_with(
+        line: &[&str],
+        variables: &[(&str, &str)],
+        input: &str,
+    ) -> Result<Startup, String> {
+        let args = line.iter().map(OsString::from);
+        let variables = variables.iter().map(|(name, value)| (name.into(), value.into()));
+        parse(args, variables, || Ok(input.into())).map_err(|error| error.to_string())
+    }
+
+    fn run(line: &[&str]) -> Config {
+        match parse_with(line, &[], "").unwrap() {
+            Startup::Run(config, _) => *config,
+            _ => panic!("{line:?} does not run a server"),
+        }
+    }
+
+    fn value(config: &Config, name: &str) -> String {
+        String::from_utf8(config.values().named(name).format()).unwrap()
+    }
+
+    fn refusal(line: &[&str]) -> String {
+        let text =
+            parse_with(line, &[], "").err().unwrap_or_else(|| panic!("{line:?} is accepted"));
+        assert_eq!(text.lines().count(), 1, "{text}");
+        text
+    }
+
+    #[test]
+    fn the_predecessors_command_line_works() {
+        let line = "--port 6379 --bind 127.0.0.1 --threads 8 --data ./data --node node-1 \
+                    --peers node-2:127.0.0.1:6380,node-3:127.0.0.1:6381 --role leader";
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let config = run(&words);
+        let peers = "node-2:127.0.0.1:6380,node-3:127.0.0.1:6381";
+        for (name, expected) in [
+            ("port", "6379"),
+            ("bind", "127.0.0.1"),
+            ("threads", "8"),
+            ("node", "node-1"),
+            ("peers", peers),
+            ("role", "leader"),
+        ] {
+            assert_eq!(value(&config, name), expected);
+        }
+        let here = std::env::current_dir().unwrap();
+        assert_eq!(value(&config, "dir"), here.join("data").display().to_string());
+        assert_eq!(value(&run(&["--role", "follower"]), "role"), "follower");
+        assert_eq!(value(&run(&["--dir", "/x"]), "dir"), "/x");
+    }
+
+    #[test]
+    fn a_flag_takes_all_words_up_to_the_next_one() {
+        let config = run(&[
+            "--save",
+            "60",
+            "1",
+            "--bind",
+            "127.0.0.1",
+            "-::1",
+            "--slowlog-log-slower-than",
+            "-1",
+            "--client-output-buffer-limit",
+            "normal",
+            "1",
+            "2",
+            "3",
+            "--requirepass",
+            "a b",
+            "--save",
+            "300 10",
+            "--port=7000",
+            "--list-max-ziplist-size",
+            "-5",
+        ]);
+        for (name, expected) in [
+            ("save", "60 1 300 10"),
+            ("bind", "127.0.0.1 -::1"),
+            ("slowlog-log-slower-than", "-1"),
+            (
+                "client-output-buffer-limit",
+                "normal 1 2 3 slave 268435456 67108864 60 pubsub 33554432 8388608 60",
+            ),
+            ("requirepass", "a b"),
+            ("port", "7000"),
+            ("list-max-listpack-size", "-5"),
+        ] {
+            assert_eq!(value(&config, name), expected);
+        }
+        assert_eq!(value(&run(&["--port", "1", "--PORT", "2"]), "port"), "2", "the last one holds");
+        assert_eq!(value(&run(&["--save"]), "save"), "");
+        assert_eq!(value(&run(&["--save", ""]), "save"), "");
+    }
+
+    #[test]
+    fn a_mistake_is_one_line_with_flag_value_and_range() {
+        let port = "expected a whole number from 0 to 65535";
+        let threads = "expected a whole number from 1 to 256, or auto";
+        for (line, said) in [
+            (&["--port", "70000"][..], format!("--port 70000: {port}")),
+            (&["--port", "-1"], format!("--port -1: {port}")),
+            (&["--port", "abc"], format!("--port abc: {port}")),
+            (&["--port", ""], format!("--port \"\": {port}")),
+            (&["--port"], format!("--port: a value is missing; {port}")),
+            (&["--port", "1", "2"], format!("--port 1 2: wrong number of values; {port}")),
+            (&["--threads", "0"], format!("--threads 0: {threads}")),
+            (&["--threads", "-1"], format!("--threads -1: {threads}")),
+            (&["--threads", "many"], format!("--threads many: {threads}")),
+            (
+                &["--maxclient", "7"],
+                "unknown flag '--maxclient'; did you mean '--maxclients'?".into(),
+            ),
+            (&["--xyzzy"], "unknown flag '--xyzzy'".into()),
+            (&["--sentinel"], "--sentinel: this server is no sentinel".into()),
+            (&["-p", "7"], format!("'-p' belongs to no flag; usage: {USAGE}")),
+            (
+                &["--node", "a:b"],
+                "--node a:b: expected a name of letters, digits, '.', '_' and '-'".into(),
+            ),
+            (&["--peers", "x"], "--peers x: expected id:host:port, separated by commas".into()),
+            (&["--role", "king"], "--role king: expected one of leader, follower".into()),
+            (&["--port", "0"], CliError::NoListener.to_string()),
+            (&["--bind", ""], CliError::NoListener.to_string()),
+            (&["no.conf"], "cannot read no.conf: No such file or directory".into()),
+            (&["--check-config"], "--check-config needs one FILE".into()),
+        ] {
+            assert_eq!(refusal(line), said, "{line:?}");
+        }
+        let text = refusal(&["--bind", "no-such-host.invalid"]);
+        assert!(text.starts_with("--bind: 'no-such-host.invalid' is no address"), "{text}");
+    }
+
+    #[test]
+    fn names_of_hosts_are_resolved_and_tcp_can_be_off() {
+        let config = run(&["--bind", "localhost", "--port", "7249"]);
+        let addresses = config.listen_addresses().unwrap();
+        assert!(addresses.iter().all(|listen| listen.address.ip().is_loopback()));
+        let config = run(&["--port", "0", "--unixsocket", "/tmp/dse.sock"]);
+        assert_eq!(config.listen_addresses().unwrap(), []);
+    }
+
+    #[test]
+    fn flags_win_over_environment_over_standard_input() {
+        let input = "port 1\nhz 11\ntimeout 3\n";
+        let variables = [("DSE_PORT", "2"), ("DSE_HZ", "12"), ("PORT", "9")];
+        let startup = parse_with(&["-", "--port", "4"], &variables, input).unwrap();
+        let Startup::Run(config, notices) = startup else { panic!() };
+        assert_eq!(["port", "hz", "timeout"].map(|name| value(&config, name)), ["4", "12", "3"]);
+        assert_eq!(notices, []);
+        assert_eq!(config.file(), None);
+    }
+
+    #[test]
+    fn a_file_is_checked_without_starting() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("dse.conf");
+        let name = path.to_str().unwrap();
+        std::fs::write(&path, "port 1\nappendonly yes\n").unwrap();
+        for flag in ["--check-config", "--test-config"] {
+            let Ok(Startup::Checked(text)) = parse_with(&[flag, name], &[], "") else { panic!() };
+            assert!(text.ends_with(&format!("{name}: OK")), "{text}");
+            assert!(text.starts_with("warning: "), "{text}");
+        }
+        std::fs::write(&path, "port 1\n\nmaxclient 2\n").unwrap();
+        let said = format!("{name}:3: unknown directive 'maxclient'; did you mean 'maxclients'?");
+        assert_eq!(refusal(&["--check-config", name]), said);
+        assert_eq!(refusal(&[name]), said);
+        std::fs::write(&path, "port 1\n").unwrap();
+        assert_eq!(run(&[name, "--hz", "20"]).file(), Some(path.as_path()));
+    }
+
+    #[test]
+    fn help_is_grouped_and_names_every_directive_that_does_something() {
+        for flag in ["--help", "-h"] {
+            let Ok(Startup::Help(text)) = parse_with(&[flag], &[], "") else { panic!() };
+            for row in TABLE.iter().filter(|row| !row.is(Flags::ACCEPTED)) {
+                assert!(text.contains(&format!("--{} ", row.name)), "{}", row.name);
+            }
+            for group in ["General:", "Network:", "Memory:", "Cluster and replication:"] {
+                assert!(text.contains(group), "{group}");
+            }
+            assert!(!text.contains("tls-ca-cert-dir"));
+        }
+        let Ok(Startup::Help(text)) = parse_with(&["--port", "1", "--help"], &[], "") else {
+            panic!()
+        };
+        assert!(text.contains("dse-server [FILE | -]"));
+    }
+
+    #[test]
+    fn the_version_is_one_line() {
+        for flag in ["--version", "-v"] {
+            let Ok(Startup::Version(text)) = parse_with(&[flag], &[], "") else { panic!() };
+            assert!(text.starts_with(concat!("dse ", env!("CARGO_PKG_VERSION"))), "{text}");
+        }
+    }
+}
