@@ -1,49 +1,58 @@
-//! The server program.
+//! The server program: reads the command line, starts the log, runs the server.
+//!
+//! It exits with 0 after an orderly end, `--help`, `--version` and a good `--check-config`, and
+//! with 1 and one line on standard error after everything that keeps it from starting.
 
-#[cfg(not(loom))]
-use {
-    dse::server::{self, cli, logging::Logging},
-    std::{fmt::Display, io::Read, process::ExitCode},
-};
+use std::fmt::Display;
+use std::io::{self, Read, Write};
+use std::process::ExitCode;
 
-/// A build for model checking has only the room `sync`, and nothing to serve with.
-#[cfg(loom)]
-fn main() {}
+use dse::config::Config;
+use dse::config::load::Notice;
+use dse::server::cli::{self, Startup};
+use dse::server::logging::Logging;
 
-#[cfg(not(loom))]
 fn main() -> ExitCode {
-    let stdin = || {
-        let mut text = Vec::new();
-        std::io::stdin().read_to_end(&mut text).map(|_| text)
-    };
-    let startup = cli::parse(std::env::args_os().skip(1), std::env::vars_os(), stdin);
-    match startup {
-        Ok(cli::Startup::Run(config, notices)) => {
-            let logging = match Logging::start(&config) {
-                Ok(logging) => logging,
-                Err(error) => return fail(&error),
-            };
-            for notice in notices {
-                tracing::warn!("{notice}");
-            }
-            match server::run(*config, &logging) {
-                Ok(()) => ExitCode::SUCCESS,
-                Err(error) => fail(&error),
-            }
-        }
-        Ok(
-            cli::Startup::Checked(text) | cli::Startup::Help(text) | cli::Startup::Version(text),
-        ) => {
-            println!("{text}");
-            ExitCode::SUCCESS
-        }
+    let args = std::env::args_os().skip(1);
+    match cli::parse(args, std::env::vars_os(), read_stdin) {
+        Ok(Startup::Run(config, notices)) => run(*config, &notices),
+        Ok(Startup::Help(text) | Startup::Version(text) | Startup::Checked(text)) => print(&text),
         Err(error) => fail(&error),
     }
 }
 
-/// One line that says what is wrong.
-#[cfg(not(loom))]
+fn run(config: Config, notices: &[Notice]) -> ExitCode {
+    let log = match Logging::start(&config) {
+        Ok(log) => log,
+        Err(error) => return fail(&error),
+    };
+    for notice in notices {
+        tracing::warn!("{notice}");
+    }
+    match dse::server::run(config, &log) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // With a log file the terminal would otherwise stay silent.
+            tracing::error!("{error}");
+            fail(&error)
+        }
+    }
+}
+
+fn read_stdin() -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    io::stdin().lock().read_to_end(&mut text)?;
+    Ok(text)
+}
+
+fn print(text: &str) -> ExitCode {
+    // A reader that has seen enough (`--help | head`) is no failure.
+    _ = writeln!(io::stdout(), "{}", text.trim_end());
+    ExitCode::SUCCESS
+}
+
 fn fail(error: &dyn Display) -> ExitCode {
-    eprintln!("dse-server: {error}");
+    // Nobody may be there to read it; the exit code still tells.
+    _ = writeln!(io::stderr(), "dse-server: {error}");
     ExitCode::FAILURE
 }

@@ -10,7 +10,7 @@ pub struct Flags(u8);
 impl Flags {
     /// Nothing in particular: it can be changed at run time.
     pub const NONE: Flags = Flags(0);
-    /// Cannot be changed at run time.
+    /// Cannot be set at run time, not even to what it is: so does Redis.
     pub const IMMUTABLE: Flags = Flags(1);
     /// Changed at run time only where `enable-protected-configs` allows it.
     pub const PROTECTED: Flags = Flags(1 << 1);
@@ -24,6 +24,10 @@ impl Flags {
     pub const OWN: Flags = Flags(1 << 5);
     /// Any value but the default is refused: to ignore it would break a promise.
     pub const DEFAULT_ONLY: Flags = Flags(1 << 6);
+
+    /// Changes with a restart only. Setting it to what it is does nothing, so that a client that
+    /// writes back all it has read is not refused.
+    pub const RESTART: Flags = Flags(1 << 7);
 
     /// True when all flags of `other` are set.
     pub const fn has(self, other: Flags) -> bool {
@@ -144,9 +148,19 @@ impl Directive {
         self.with(Flags::ACCEPTED)
     }
 
-    /// The row, fixed at run time.
+    /// The row, which Redis does not let anybody set at run time.
     pub(super) const fn fixed(self) -> Directive {
         self.with(Flags::IMMUTABLE)
+    }
+
+    /// The row of a directive that Redis does not have, or can change at run time.
+    pub(super) const fn restart(self) -> Directive {
+        self.with(Flags::RESTART)
+    }
+
+    /// True when only a restart changes the value.
+    pub const fn needs_restart(&self) -> bool {
+        self.is(Flags::IMMUTABLE) || self.is(Flags::RESTART)
     }
 
     /// True when `flag` is set.

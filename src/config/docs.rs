@@ -64,11 +64,11 @@ fn push_row(text: &mut String, row: &Directive) {
 /// What the flags of a row mean to its reader.
 fn marks(row: &Directive) -> String {
     let marks = [
-        (Flags::IMMUTABLE, "Fixed at start."),
-        (Flags::PROTECTED, "Protected."),
-        (Flags::ACCEPTED, "No effect yet."),
+        (row.needs_restart(), "Fixed at start."),
+        (row.is(Flags::PROTECTED), "Protected."),
+        (row.is(Flags::ACCEPTED), "No effect yet."),
     ];
-    let said = marks.iter().filter(|(flag, _)| row.is(*flag));
+    let said = marks.iter().filter(|(holds, _)| *holds);
     said.map(|(_, mark)| format!(" *{mark}*")).collect()
 }
 

@@ -297,7 +297,7 @@ impl Config {
         let mut new = loaded.values;
         let mut ignored = Changed::new();
         for index in old.differing(&new) {
-            if TABLE[index].is(Flags::IMMUTABLE) {
+            if TABLE[index].needs_restart() {
                 ignored.push(change(index, &old, &new));
                 new.set(index, old.at(index).clone());
             }
@@ -317,9 +317,7 @@ impl Config {
             };
             let row = &TABLE[index];
             let earlier = pairs[..position].iter();
-            // Our own fixed directives may be set to what they are, so that a client which
-            // writes back all it read is not refused; `checked` looks at them.
-            let why = if row.is(Flags::IMMUTABLE) && !row.is(Flags::OWN) {
+            let why = if row.is(Flags::IMMUTABLE) {
                 Some(Refusal::Immutable)
             } else if row.is(Flags::PROTECTED) && !self.allows_protected(caller) {
                 Some(Refusal::Protected)
@@ -383,7 +381,7 @@ impl Config {
 fn checked(row: &Directive, text: &[u8], old: &Value) -> Result<Value, Refusal> {
     let value = row.kind.parse(&[text], old).and_then(|value| accept(row, value));
     let value = value.map_err(Refusal::Invalid)?;
-    if row.is(Flags::IMMUTABLE) && value != *old {
+    if row.is(Flags::RESTART) && value != *old {
         return Err(Refusal::Immutable);
     }
     if let (Kind::Directory, Value::Text(path)) = (row.kind, &value) {
@@ -514,11 +512,11 @@ mod tests {
         for (name, value) in &before {
             let row = &TABLE[find(name.as_bytes()).unwrap()];
             let result = config.set_many(Caller::Remote, &[(name.as_bytes(), value)]);
-            let fixed = row.is(Flags::IMMUTABLE) && !row.is(Flags::OWN);
             match result {
                 Ok(changed) => assert_eq!(changed, [], "{name}"),
                 Err(error) => {
-                    assert!(fixed || row.is(Flags::PROTECTED), "{name}: {error}");
+                    let fixed = row.is(Flags::IMMUTABLE) || row.is(Flags::PROTECTED);
+                    assert!(fixed, "{name}: {error}");
                 }
             }
         }
@@ -614,8 +612,6 @@ mod tests {
             ("latency-tracking-info-percentiles", "", ""),
             ("shutdown-on-sigterm", "force default now", "now force"),
             ("oom-score-adj-values", "3 2 1", "3 2 1"),
-            ("bind", "127.0.0.1 -::1", "127.0.0.1 -::1"),
-            ("bind", "", ""),
             (
                 "client-output-buffer-limit",
                 "normal 1mb 2k 3 replica 7 8 9",
@@ -645,28 +641,28 @@ mod tests {
     fn a_refusing_hook_takes_the_whole_change_back() {
         let config = Config::new();
         let (seen, witness) = (Arc::new(AtomicUsize::new(0)), Arc::new(Mutex::new(Vec::new())));
-        let (counter, ports) = (seen.clone(), witness.clone());
+        let (counter, counts) = (seen.clone(), witness.clone());
         config.on_change(&["maxmemory"], move |_| {
             counter.fetch_add(1, Ordering::Relaxed);
             Ok(())
         });
-        config.on_change(&["port", "bind"], move |config| {
-            let port = config.values().int("port");
-            ports.lock().unwrap().push(port);
-            if port == 1 { Err(ApplyError::Port) } else { Ok(()) }
+        config.on_change(&["maxclients", "timeout"], move |config| {
+            let clients = config.values().int("maxclients");
+            counts.lock().unwrap().push(clients);
+            if clients > 20_000 { Err(ApplyError::Clients { possible: 19_968 }) } else { Ok(()) }
         });
-        let error = set(&config, &[("maxmemory", "1mb"), ("port", "1")]).unwrap_err();
+        let error = set(&config, &[("maxmemory", "1mb"), ("maxclients", "30000")]).unwrap_err();
         assert_eq!(
             error,
-            "CONFIG SET failed (possibly related to argument 'port') - \
-             Unable to listen on this port. Check server logs."
+            "CONFIG SET failed (possibly related to argument 'maxclients') - The operating system \
+             is not able to handle the specified number of clients, try with 19968"
         );
-        assert_eq!((get(&config, "port"), config.hot.maxmemory()), ("6379".into(), 0));
-        assert_eq!(*witness.lock().unwrap(), [1, 6379], "told again with the old value");
+        assert_eq!((get(&config, "maxclients"), config.hot.maxmemory()), ("10000".into(), 0));
+        assert_eq!(*witness.lock().unwrap(), [30_000, 10_000], "told again with the old value");
         assert_eq!(seen.load(Ordering::Relaxed), 2);
-        set(&config, &[("port", "7000")]).unwrap();
-        assert_eq!(*witness.lock().unwrap(), [1, 6379, 7000]);
-        set(&config, &[("port", "7000")]).unwrap();
+        set(&config, &[("maxclients", "700")]).unwrap();
+        assert_eq!(*witness.lock().unwrap(), [30_000, 10_000, 700]);
+        set(&config, &[("maxclients", "700")]).unwrap();
         assert_eq!(witness.lock().unwrap().len(), 3, "no change, no call");
     }
 
@@ -720,10 +716,11 @@ mod tests {
     }
 
     #[test]
-    fn our_own_fixed_directives_can_be_set_to_what_they_are() {
+    fn what_needs_a_restart_can_be_set_to_what_it_is() {
         let config = with_flags(&[("threads", "3")]);
-        set(&config, &[("threads", "3")]).unwrap();
+        set(&config, &[("threads", "3"), ("port", "6379")]).unwrap();
         assert_eq!(refusal(&config, "threads", "4"), "can't set immutable config");
+        assert_eq!(refusal(&config, "port", "1"), "can't set immutable config");
     }
 
     #[test]

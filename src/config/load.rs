@@ -421,6 +421,8 @@ mod tests {
     fn save_lines_of_a_layer_add_up_and_replace_those_below() {
         let text = "save 900 1\nsave 300 10\n";
         assert_eq!(value(&load(text).unwrap(), "save"), "900 1 300 10");
+        assert_eq!(value(&load("bind 127.0.0.1 -::1").unwrap(), "bind"), "127.0.0.1 -::1");
+        assert_eq!(value(&load("bind \"\"").unwrap(), "bind"), "");
         let text = "save 900 1\nsave \"\"\nsave 60 1\n";
         assert_eq!(value(&load(text).unwrap(), "save"), "60 1");
         let sources = Sources {

@@ -3,6 +3,8 @@
 //!
 //! Pure: facts in, lines out. Whoever starts the server collects the facts.
 
+use std::net::SocketAddr;
+
 use crate::config::sizes::format_memory;
 use crate::config::threads::{Cause, Workers};
 
@@ -17,10 +19,8 @@ pub struct Facts {
     pub node: String,
     /// The configuration file; `None` when there is none.
     pub config_file: Option<String>,
-    /// Addresses that are listened on, with their ports.
-    pub addresses: Vec<std::net::SocketAddr>,
-    /// Path of the unix socket.
-    pub unixsocket: Option<String>,
+    /// What is listened on: TCP addresses with their ports, and paths of unix sockets.
+    pub places: Vec<String>,
     /// Workers and the reason for their number.
     pub workers: Workers,
     /// Processors that the process may use.
@@ -51,7 +51,9 @@ pub struct Facts {
 
 impl Facts {
     fn is_public(&self) -> bool {
-        self.addresses.iter().any(|address| !address.ip().is_loopback())
+        // A path is no address, and reached from this machine only.
+        let mut addresses = self.places.iter().filter_map(|place| place.parse().ok());
+        addresses.any(|address: SocketAddr| !address.ip().is_loopback())
     }
 }
 
@@ -83,10 +85,8 @@ fn cpus(count: usize) -> String {
 }
 
 fn listening(facts: &Facts) -> String {
-    let addresses = facts.addresses.iter().map(ToString::to_string);
-    let places: Vec<String> = addresses.chain(facts.unixsocket.clone()).collect();
     let clients = facts.clients_wanted.min(facts.clients_possible);
-    format!("listening: {}, up to {clients} clients", places.join(", "))
+    format!("listening: {}, up to {clients} clients", facts.places.join(", "))
 }
 
 fn memory(facts: &Facts) -> String {
@@ -201,8 +201,7 @@ mod tests {
             pid: 4711,
             node: "node-1".into(),
             config_file: None,
-            addresses: vec!["127.0.0.1:6379".parse().unwrap()],
-            unixsocket: None,
+            places: vec!["127.0.0.1:6379".into(), "/run/dse.sock".into()],
             workers: Workers { count: 2, cause: Cause::Affinity },
             cpus: 2,
             maxmemory: 0,
@@ -224,7 +223,7 @@ mod tests {
         let text = lines(&facts()).join("\n");
         for part in [
             "dse 0.1.0 is ready, pid 4711",
-            "listening: 127.0.0.1:6379, up to 10000 clients",
+            "listening: 127.0.0.1:6379, /run/dse.sock, up to 10000 clients",
             "workers: 2 (one for each CPU of the affinity mask, 2 CPUs usable)",
             "memory: no limit, 8192 MiB in the machine",
             "data: /var/lib/dse",
@@ -243,12 +242,12 @@ mod tests {
 
     #[test]
     fn every_warning_names_its_cure() {
-        let public = vec!["0.0.0.0:6379".parse().unwrap()];
+        let public: Vec<String> = vec!["0.0.0.0:6379".into()];
         for (facts, cure) in [
             (Facts { clients_possible: 992, ..facts() }, "set maxclients 992"),
-            (Facts { addresses: public.clone(), ..facts() }, "set requirepass to let them in"),
+            (Facts { places: public.clone(), ..facts() }, "set requirepass to let them in"),
             (
-                Facts { addresses: public, protected_mode: false, ..facts() },
+                Facts { places: public, protected_mode: false, ..facts() },
                 "everybody who reaches the port can read and change all data; set requirepass",
             ),
             (
@@ -267,8 +266,8 @@ mod tests {
 
     #[test]
     fn a_password_opens_the_server_to_others() {
-        let addresses = vec!["10.0.0.7:6379".parse().unwrap()];
-        let facts = Facts { addresses, has_password: true, ..facts() };
+        let places = vec!["10.0.0.7:6379".into()];
+        let facts = Facts { places, has_password: true, ..facts() };
         assert_eq!(warnings(&facts), [""; 0]);
         assert!(lines(&facts)[7].ends_with("password required"));
     }

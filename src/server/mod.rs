@@ -2,7 +2,9 @@
 
 pub mod banner;
 pub mod cli;
+mod descriptors;
 mod error;
+mod facts;
 mod listen;
 pub mod logging;
 mod start;

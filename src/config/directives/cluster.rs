@@ -14,10 +14,10 @@ const PORT: Kind = Kind::int(0, PORT_MAX);
 /// The rows of the group.
 pub(super) const ROWS: &[Directive] = &[
     row("node", Kind::NodeName, "node-1", "Name of this node among its peers.")
-        .fixed()
+        .restart()
         .with(Flags::OWN),
     row("peers", Kind::Peers, "", "The other nodes: id:host:port, separated by commas.")
-        .fixed()
+        .restart()
         .with(Flags::OWN)
         .accepted(),
     row(
@@ -26,7 +26,7 @@ pub(super) const ROWS: &[Directive] = &[
         "leader",
         "Accepted for old command lines; the cluster elects its leaders.",
     )
-    .fixed()
+    .restart()
     .with(Flags::OWN)
     .accepted(),
     row("cluster-enabled", Kind::Bool, "no", "Redis' cluster mode; only no is accepted.")

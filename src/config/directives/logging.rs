@@ -18,7 +18,7 @@ pub(super) const ROWS: &[Directive] = &[
     ),
     row("logfile", Kind::Text, "", "File to append the log to; empty for standard output.").fixed(),
     row("log-format", Kind::Choice(&["text", "json"]), "text", "Form of a line of the log.")
-        .fixed()
+        .restart()
         .with(Flags::OWN),
     row(
         "slowlog-log-slower-than",

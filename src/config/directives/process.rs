@@ -15,7 +15,7 @@ pub(super) const ROWS: &[Directive] = &[
         "auto",
         "Workers; auto takes one for each CPU that affinity mask and control group allow.",
     )
-    .fixed()
+    .restart()
     .with(Flags::OWN),
     row("hz", Kind::int(1, 500), "10", "Background passes per second for expiry and timeouts."),
     row("dynamic-hz", Kind::Bool, "yes", "Let the background passes follow the load.").accepted(),

@@ -1,0 +1,63 @@
+//! Collects what the banner is made from.
+
+use std::fs;
+
+use super::banner::Facts;
+use crate::config::Config;
+use crate::config::threads::Workers;
+use crate::sys::{affinity, process};
+
+/// The facts of a server that listens on `places`, has so many `workers`, and may open
+/// descriptors for `clients_possible` clients where `clients_wanted` were asked for.
+pub fn collect(
+    config: &Config,
+    places: &[String],
+    workers: Workers,
+    clients_wanted: u64,
+    clients_possible: u64,
+) -> Facts {
+    let values = config.values();
+    let lossy = |text: &[u8]| String::from_utf8_lossy(text).into_owned();
+    Facts {
+        version: env!("CARGO_PKG_VERSION").into(),
+        pid: process::pid(),
+        node: lossy(values.text("node")),
+        config_file: config.file().map(|path| path.display().to_string()),
+        places: places.to_vec(),
+        workers,
+        cpus: affinity::available_cpus().len(),
+        maxmemory: values.bytes("maxmemory"),
+        maxmemory_policy: values.choice("maxmemory-policy"),
+        memory_total: process::memory_total_bytes(),
+        directory: lossy(values.text("dir")),
+        protected_mode: values.flag("protected-mode"),
+        has_password: !values.text("requirepass").is_empty(),
+        clients_wanted,
+        clients_possible,
+        backlog: values.count("tcp-backlog"),
+        somaxconn: kernel_number("/proc/sys/net/core/somaxconn"),
+        overcommit_memory: kernel_number("/proc/sys/vm/overcommit_memory"),
+    }
+}
+
+fn kernel_number(path: &str) -> Option<u64> {
+    fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::threads::Cause;
+
+    #[test]
+    fn the_facts_of_this_machine_make_a_banner() {
+        let config = Config::new();
+        let workers = Workers { count: 1, cause: Cause::Configured };
+        let facts = collect(&config, &["127.0.0.1:6379".into()], workers, 10_000, 10_000);
+        assert!(facts.cpus >= 1);
+        assert!(facts.memory_total.is_some_and(|bytes| bytes > 1 << 20));
+        assert!(facts.somaxconn.is_some());
+        assert!(facts.directory.starts_with('/'));
+        assert_eq!(super::super::banner::lines(&facts).len(), 8);
+    }
+}
