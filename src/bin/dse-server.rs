@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use dse::config::Config;
 use dse::config::load::Notice;
+use dse::limits::CONFIG_FILE_BYTES_MAX;
 use dse::server::cli::{self, Startup};
 use dse::server::logging::Logging;
 
@@ -32,8 +33,10 @@ fn run(config: Config, notices: &[Notice]) -> ExitCode {
     match dse::server::run(config, &log) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // With a log file the terminal would otherwise stay silent.
-            tracing::error!("{error}");
+            // Said once at each place: without a file the log goes to the terminal too.
+            if log.has_file() {
+                tracing::error!("{error}");
+            }
             fail(&error)
         }
     }
@@ -41,7 +44,8 @@ fn run(config: Config, notices: &[Notice]) -> ExitCode {
 
 fn read_stdin() -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
-    io::stdin().lock().read_to_end(&mut text)?;
+    // One byte over the bound shows that there is more than the bound allows.
+    io::stdin().lock().take(CONFIG_FILE_BYTES_MAX as u64 + 1).read_to_end(&mut text)?;
     Ok(text)
 }
 

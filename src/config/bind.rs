@@ -18,7 +18,7 @@ pub struct BindError {
 
 impl fmt::Display for BindError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "'{}' is no address of this machine: {}", self.word, self.source)
+        write!(f, "cannot resolve '{}': {}", self.word, self.source)
     }
 }
 

@@ -79,6 +79,7 @@ macro_rules! hot {
         pub struct Hot {
             $($name: $atomic,)*
             maxmemory_policy: AtomicU32,
+            clients_missing: AtomicU64,
             output_limits: [LiveLimit; 3],
         }
 
@@ -107,8 +108,8 @@ hot! {
     proto_max_bulk_len: u64, AtomicU64 = |of| of.bytes("proto-max-bulk-len");
     /// Unparsed bytes that a client may hold.
     client_query_buffer_limit: u64, AtomicU64 = |of| of.bytes("client-query-buffer-limit");
-    /// Connections served at once.
-    maxclients: u64, AtomicU64 = |of| of.count("maxclients");
+    /// Connections that `maxclients` asks for, whether there are descriptors for them or not.
+    maxclients_wanted: u64, AtomicU64 = |of| of.count("maxclients");
     /// Seconds after which an idle client is closed; 0 for never.
     timeout_s: u64, AtomicU64 = |of| of.count("timeout");
     /// Seconds before keepalive probes; 0 for none.
@@ -190,6 +191,19 @@ impl LiveLimit {
 }
 
 impl Hot {
+    /// Connections served at once: those that are wanted, as far as there are descriptors.
+    #[inline]
+    pub fn maxclients(&self) -> u64 {
+        let possible = u64::MAX - self.clients_missing.load(Ordering::Relaxed);
+        self.maxclients_wanted().min(possible)
+    }
+
+    /// No more than `possible` connections can be served, whatever is wanted.
+    pub fn limit_clients(&self, possible: u64) {
+        // Kept as the distance from no limit, which is what a new `Hot` has.
+        self.clients_missing.store(u64::MAX - possible, Ordering::Relaxed);
+    }
+
     /// What to evict when memory runs out.
     #[inline]
     pub fn maxmemory_policy(&self) -> EvictionPolicy {
@@ -237,5 +251,16 @@ mod tests {
             assert_eq!(EvictionPolicy::of_code(policy as u32), policy);
             assert_eq!(EvictionPolicy::of_name(policy.name()), policy);
         }
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_limits_clients_without_changing_what_is_wanted() {
+        let hot = Hot::default();
+        hot.refresh(&Values::default());
+        hot.limit_clients(100);
+        hot.refresh(&Values::default());
+        assert_eq!((hot.maxclients(), hot.maxclients_wanted()), (100, 10_000));
+        hot.limit_clients(20_000);
+        assert_eq!(hot.maxclients(), 10_000);
     }
 }

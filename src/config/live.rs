@@ -11,7 +11,7 @@
 
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -93,6 +93,13 @@ pub enum ConfigError {
         name: String,
         /// Why.
         why: Refusal,
+    },
+    /// A directive of a file that was read again could not be put into effect.
+    Reload {
+        /// The directive.
+        name: &'static str,
+        /// Why.
+        why: ApplyError,
     },
     /// There is no file to rewrite or to read again.
     NoFile,
@@ -189,10 +196,10 @@ impl Config {
         find(name.as_bytes()).and_then(|index| self.origins[index].as_ref())
     }
 
-    /// The configuration file, if there is one.
-    pub fn file(&self) -> Option<&Path> {
+    /// The configuration file, if there is one, as an absolute path.
+    pub fn file(&self) -> Option<PathBuf> {
         match &self.sources.file {
-            FileSource::Path(path) => Some(path),
+            FileSource::Path(path) => Some(std::path::absolute(path).unwrap_or(path.clone())),
             FileSource::None | FileSource::Text(_) => None,
         }
     }
@@ -278,13 +285,13 @@ impl Config {
     pub fn rewrite(&self) -> Result<PathBuf, ConfigError> {
         let _alone = self.change.lock().unwrap_or_else(PoisonError::into_inner);
         let path = self.file().ok_or(ConfigError::NoFile)?;
-        let old = match std::fs::read(path) {
+        let old = match std::fs::read(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read.map_err(ConfigError::Rewrite)?,
         };
-        let text = rewrite::render(path, &old, &self.values()).map_err(ConfigError::Load)?;
-        rewrite::replace(path, &text).map_err(ConfigError::Rewrite)?;
-        Ok(path.to_path_buf())
+        let text = rewrite::render(&path, &old, &self.values()).map_err(ConfigError::Load)?;
+        rewrite::replace(&path, &text).map_err(ConfigError::Rewrite)?;
+        Ok(path)
     }
 
     /// Reads the file again, under the same environment and flags, and takes over what a restart
@@ -302,9 +309,9 @@ impl Config {
                 new.set(index, old.at(index).clone());
             }
         }
-        let changed = self.switch(&old, new).map_err(|(index, error)| {
-            refused(TABLE[index].name.as_bytes(), Refusal::Apply(error))
-        })?;
+        let changed = self
+            .switch(&old, new)
+            .map_err(|(index, why)| ConfigError::Reload { name: TABLE[index].name, why })?;
         Ok(Reloaded { changed, ignored, notices: loaded.notices })
     }
 
@@ -455,6 +462,7 @@ impl fmt::Display for ConfigError {
             ConfigError::Set { name, why } => {
                 write!(f, "CONFIG SET failed (possibly related to argument '{name}') - {why}")
             }
+            ConfigError::Reload { name, why } => write!(f, "{name}: {why}"),
             ConfigError::NoFile => f.write_str("The server is running without a config file"),
             ConfigError::Rewrite(error) => write!(f, "Rewriting config file: {}", words(error)),
             ConfigError::Load(error) => write!(f, "{error}"),

@@ -202,6 +202,10 @@ fn read_source(source: &FileSource) -> Result<Vec<Setting>, LoadError> {
     match source {
         FileSource::None => {}
         FileSource::Path(path) => reader.read_file(path, None, 0)?,
+        FileSource::Text(text) if text.len() > CONFIG_FILE_BYTES_MAX => {
+            let source = io::Error::from(io::ErrorKind::FileTooLarge);
+            return Err(LoadError::Read { path: "-".into(), by: None, source });
+        }
         FileSource::Text(text) => reader.read_text(Path::new("-"), text, 0)?,
     }
     Ok(reader.settings)

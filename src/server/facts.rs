@@ -7,13 +7,12 @@ use crate::config::Config;
 use crate::config::threads::Workers;
 use crate::sys::{affinity, process};
 
-/// The facts of a server that listens on `places`, has so many `workers`, and may open
-/// descriptors for `clients_possible` clients where `clients_wanted` were asked for.
+/// The facts of a server that listens on `places`, has so many `workers`, and descriptors for
+/// `clients_possible` clients.
 pub fn collect(
     config: &Config,
     places: &[String],
     workers: Workers,
-    clients_wanted: u64,
     clients_possible: u64,
 ) -> Facts {
     let values = config.values();
@@ -32,7 +31,7 @@ pub fn collect(
         directory: lossy(values.text("dir")),
         protected_mode: values.flag("protected-mode"),
         has_password: !values.text("requirepass").is_empty(),
-        clients_wanted,
+        clients_wanted: config.hot.maxclients_wanted(),
         clients_possible,
         backlog: values.count("tcp-backlog"),
         somaxconn: kernel_number("/proc/sys/net/core/somaxconn"),
@@ -53,7 +52,7 @@ mod tests {
     fn the_facts_of_this_machine_make_a_banner() {
         let config = Config::new();
         let workers = Workers { count: 1, cause: Cause::Configured };
-        let facts = collect(&config, &["127.0.0.1:6379".into()], workers, 10_000, 10_000);
+        let facts = collect(&config, &["127.0.0.1:6379".into()], workers, 10_000);
         assert!(facts.cpus >= 1);
         assert!(facts.memory_total.is_some_and(|bytes| bytes > 1 << 20));
         assert!(facts.somaxconn.is_some());

@@ -97,6 +97,11 @@ impl Logging {
         _ = self.level.reload(level_filter(name));
     }
 
+    /// True when the log goes to a file rather than to standard output.
+    pub fn has_file(&self) -> bool {
+        matches!(self.output, Output::File(_))
+    }
+
     /// Opens the file again, after it was moved away. On an error the old file stays in use.
     pub fn reopen(&self) -> Result<(), LogError> {
         self.output.reopen()

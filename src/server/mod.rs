@@ -7,6 +7,7 @@ mod error;
 mod facts;
 mod listen;
 pub mod logging;
+mod pidfile;
 mod start;
 
 pub use error::StartError;

@@ -6,6 +6,7 @@ use super::banner::{self, Facts};
 use super::error::StartError;
 use super::listen::{self, Listening};
 use super::logging::Logging;
+use super::pidfile::PidFile;
 use super::{descriptors, facts};
 use crate::commands::{Identity, Node, NodeHub, random_seed};
 use crate::config::threads::{self, Machine, Workers};
@@ -15,6 +16,9 @@ use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::process::{self, ServiceState};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{affinity, clock, signal};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::atomic::Ordering::SeqCst;
 
 const TOKEN_SIGNAL: u64 = 1;
@@ -25,15 +29,14 @@ pub fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let signals = Signals::block()?;
     signal::ignore_sigpipe()?;
     let workers = choose_workers(&config);
-    let clients_wanted = config.hot.maxclients();
     let clients = descriptors::make_room(&config);
-    descriptors::follow(&config);
     let listening = listen::open(&config)?;
-    let facts = facts::collect(&config, &listening.addresses, workers, clients_wanted, clients);
+    let facts = facts::collect(&config, &listening.addresses, workers, clients);
     let identity = identify(&config);
     let busy_poll_us = config.hot.busy_poll_us();
     let node = Node::new(config, identity, workers.count)?;
     let hub = Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?;
+    let _pidfile = write_pidfile(&hub.service.config);
     show(&facts);
     serve(&hub, &listening, &signals, log)?;
     if let Some(path) = &listening.unix_path {
@@ -42,6 +45,19 @@ pub fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     }
     tracing::info!("bye");
     Ok(())
+}
+
+/// The file of `pidfile`, if one is wanted. A server without it is still a server.
+fn write_pidfile(config: &Config) -> Option<PidFile> {
+    let values = config.values();
+    let path = Path::new(OsStr::from_bytes(values.text("pidfile")));
+    if path.as_os_str().is_empty() {
+        return None;
+    }
+    let written = PidFile::write(path);
+    written
+        .inspect_err(|error| tracing::warn!(%error, "pidfile {} is missing", path.display()))
+        .ok()
 }
 
 /// The banner. It comes before the workers start: from their first moment clients are answered.
@@ -142,7 +158,7 @@ fn reload(config: &Config) {
             tracing::info!("the configuration file was read again, {changed} values changed");
         }
         Err(ConfigError::NoFile) => tracing::warn!("nothing to reload: there is no config file"),
-        Err(error) => tracing::error!(%error, "the configuration file was refused as a whole"),
+        Err(error) => tracing::error!("the configuration file was refused as a whole: {error}"),
     }
     tell_manager(ServiceState::Ready);
 }

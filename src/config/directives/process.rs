@@ -37,8 +37,10 @@ pub(super) const ROWS: &[Directive] = &[
         "Seconds that a shutdown waits for replicas to catch up.",
     )
     .accepted(),
-    row("shutdown-on-sigint", SHUTDOWN, "default", "How SIGINT shuts the server down."),
-    row("shutdown-on-sigterm", SHUTDOWN, "default", "How SIGTERM shuts the server down."),
+    row("shutdown-on-sigint", SHUTDOWN, "default", "Snapshot and patience of an end by SIGINT.")
+        .accepted(),
+    row("shutdown-on-sigterm", SHUTDOWN, "default", "Snapshot and patience of an end by SIGTERM.")
+        .accepted(),
     row("set-proc-title", Kind::Bool, "yes", "Show the server's state in its process title.")
         .fixed()
         .accepted(),
