@@ -1,4 +1,4 @@
-//! The lines that the server prints when it is ready: what was chosen and why, and what is
+//! The lines that the server prints when it starts: what was chosen and why, and what is
 //! wrong with the machine or the configuration, with its cure.
 //!
 //! Pure: facts in, lines out. Whoever starts the server collects the facts.
@@ -19,8 +19,10 @@ pub struct Facts {
     pub node: String,
     /// The configuration file; `None` when there is none.
     pub config_file: Option<String>,
-    /// What is listened on: TCP addresses with their ports, and paths of unix sockets.
-    pub places: Vec<String>,
+    /// TCP addresses that are listened on.
+    pub addresses: Vec<SocketAddr>,
+    /// The unix socket that is listened on.
+    pub unixsocket: Option<String>,
     /// Workers and the reason for their number.
     pub workers: Workers,
     /// Processors that the process may use.
@@ -51,16 +53,14 @@ pub struct Facts {
 
 impl Facts {
     fn is_public(&self) -> bool {
-        // A path is no address, and reached from this machine only.
-        let mut addresses = self.places.iter().filter_map(|place| place.parse().ok());
-        addresses.any(|address: SocketAddr| !address.ip().is_loopback())
+        self.addresses.iter().any(|address| !address.ip().is_loopback())
     }
 }
 
 /// What was chosen, in about eight lines.
 pub fn lines(facts: &Facts) -> Vec<String> {
     vec![
-        format!("dse {} is ready, pid {}", facts.version, facts.pid),
+        format!("dse {} starts, pid {}", facts.version, facts.pid),
         listening(facts),
         "protocol: RESP2 and RESP3, commands as Redis 7.0".into(),
         format!(
@@ -85,8 +85,10 @@ fn cpus(count: usize) -> String {
 }
 
 fn listening(facts: &Facts) -> String {
+    let addresses = facts.addresses.iter().map(ToString::to_string);
+    let places: Vec<String> = addresses.chain(facts.unixsocket.clone()).collect();
     let clients = facts.clients_wanted.min(facts.clients_possible);
-    format!("listening: {}, up to {clients} clients", facts.places.join(", "))
+    format!("listening: {}, up to {clients} clients", places.join(", "))
 }
 
 fn memory(facts: &Facts) -> String {
@@ -201,7 +203,8 @@ mod tests {
             pid: 4711,
             node: "node-1".into(),
             config_file: None,
-            places: vec!["127.0.0.1:6379".into(), "/run/dse.sock".into()],
+            addresses: vec!["127.0.0.1:6379".parse().unwrap()],
+            unixsocket: Some("/run/dse.sock".into()),
             workers: Workers { count: 2, cause: Cause::Affinity },
             cpus: 2,
             maxmemory: 0,
@@ -222,7 +225,7 @@ mod tests {
     fn the_banner_says_what_was_chosen_and_why() {
         let text = lines(&facts()).join("\n");
         for part in [
-            "dse 0.1.0 is ready, pid 4711",
+            "dse 0.1.0 starts, pid 4711",
             "listening: 127.0.0.1:6379, /run/dse.sock, up to 10000 clients",
             "workers: 2 (one for each CPU of the affinity mask, 2 CPUs usable)",
             "memory: no limit, 8192 MiB in the machine",
@@ -242,12 +245,12 @@ mod tests {
 
     #[test]
     fn every_warning_names_its_cure() {
-        let public: Vec<String> = vec!["0.0.0.0:6379".into()];
+        let public: Vec<SocketAddr> = vec!["0.0.0.0:6379".parse().unwrap()];
         for (facts, cure) in [
             (Facts { clients_possible: 992, ..facts() }, "set maxclients 992"),
-            (Facts { places: public.clone(), ..facts() }, "set requirepass to let them in"),
+            (Facts { addresses: public.clone(), ..facts() }, "set requirepass to let them in"),
             (
-                Facts { places: public, protected_mode: false, ..facts() },
+                Facts { addresses: public, protected_mode: false, ..facts() },
                 "everybody who reaches the port can read and change all data; set requirepass",
             ),
             (
@@ -266,8 +269,8 @@ mod tests {
 
     #[test]
     fn a_password_opens_the_server_to_others() {
-        let places = vec!["10.0.0.7:6379".into()];
-        let facts = Facts { places, has_password: true, ..facts() };
+        let addresses = vec!["10.0.0.7:6379".parse().unwrap()];
+        let facts = Facts { addresses, has_password: true, ..facts() };
         assert_eq!(warnings(&facts), [""; 0]);
         assert!(lines(&facts)[7].ends_with("password required"));
     }

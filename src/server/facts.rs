@@ -3,15 +3,16 @@
 use std::fs;
 
 use super::banner::Facts;
+use super::listen::Listening;
 use crate::config::Config;
 use crate::config::threads::Workers;
 use crate::sys::{affinity, process};
 
-/// The facts of a server that listens on `places`, has so many `workers`, and descriptors for
+/// The facts of a server that listens on `listening`, has so many `workers`, and descriptors for
 /// `clients_possible` clients.
 pub fn collect(
     config: &Config,
-    places: &[String],
+    listening: &Listening,
     workers: Workers,
     clients_possible: u64,
 ) -> Facts {
@@ -22,7 +23,8 @@ pub fn collect(
         pid: process::pid(),
         node: lossy(values.text("node")),
         config_file: config.file().map(|path| path.display().to_string()),
-        places: places.to_vec(),
+        addresses: listening.addresses.clone(),
+        unixsocket: listening.unix_path.as_ref().map(|path| path.display().to_string()),
         workers,
         cpus: affinity::available_cpus().len(),
         maxmemory: values.bytes("maxmemory"),
@@ -51,8 +53,10 @@ mod tests {
     #[test]
     fn the_facts_of_this_machine_make_a_banner() {
         let config = Config::new();
+        let addresses = vec!["127.0.0.1:6379".parse().unwrap()];
+        let listening = Listening { listeners: Vec::new(), addresses, unix_path: None };
         let workers = Workers { count: 1, cause: Cause::Configured };
-        let facts = collect(&config, &["127.0.0.1:6379".into()], workers, 10_000);
+        let facts = collect(&config, &listening, workers, 10_000);
         assert!(facts.cpus >= 1);
         assert!(facts.memory_total.is_some_and(|bytes| bytes > 1 << 20));
         assert!(facts.somaxconn.is_some());

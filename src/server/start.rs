@@ -31,7 +31,7 @@ pub fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
     let listening = listen::open(&config)?;
-    let facts = facts::collect(&config, &listening.addresses, workers, clients);
+    let facts = facts::collect(&config, &listening, workers, clients);
     let identity = identify(&config);
     let busy_poll_us = config.hot.busy_poll_us();
     let node = Node::new(config, identity, workers.count)?;
@@ -95,6 +95,7 @@ fn serve(
             };
             std::thread::Builder::new().name(name).spawn_scoped(scope, body)?;
         }
+        tracing::info!("ready to accept connections");
         tell_manager(ServiceState::Ready);
         let waited = wait_for_end(hub, signals, log);
         tell_manager(ServiceState::Stopping);
