@@ -540,7 +540,7 @@ mod tests {
             ("timeout", "1kb", "argument couldn't be parsed into an integer"),
             ("timeout", "01", "argument couldn't be parsed into an integer"),
             ("daemonize", "yes", "can't set immutable config"),
-            ("dir", "/tmp", "can't set protected config"),
+            ("dir", "/", "can't set protected config"),
             ("maxmemory", "1.5gb", "argument must be a memory value"),
             ("maxmemory-clients", "101%", "percentage argument must be less or equal to 100"),
             ("maxmemory-clients", "-5", "argument must be a memory or percent value"),
@@ -594,6 +594,11 @@ mod tests {
         ] {
             assert_eq!(refusal(&config, name, value), words, "{name} {value}");
         }
+    }
+
+    #[test]
+    fn the_first_mistake_is_the_one_that_is_told() {
+        let config = Config::new();
         assert_eq!(
             set(&config, &[("foo", "1"), ("daemonize", "no")]).unwrap_err(),
             "Unknown option or number of arguments for CONFIG SET - 'foo'"

@@ -465,7 +465,7 @@ mod tests {
             ("port \"1", "-:1: unbalanced quotes"),
             (
                 "rename-command GET \"\"",
-                "-:1: rename-command: commands cannot be renamed; remove the line and restrict access",
+                "-:1: rename-command: commands cannot be renamed; remove the line",
             ),
             ("tls-port 1", "-:1: tls-port 1: this server does not support it; only 0 is accepted"),
             ("requirepass a b", "-:1: requirepass ***: wrong number of values; expected a text"),

@@ -114,7 +114,7 @@ pub(super) fn accept(row: &Directive, value: Value) -> Result<Value, Reason> {
 /// Directives of Redis' files that are no configuration values, with what to say about them.
 fn unsupported(name: &str) -> Option<&'static str> {
     Some(match name {
-        "rename-command" => "commands cannot be renamed; remove the line and restrict access",
+        "rename-command" => "commands cannot be renamed; remove the line",
         "loadmodule" | "loadmodule-ex" => "modules cannot be loaded; remove the line",
         "user" => "users are not supported; use requirepass",
         "sentinel" => "this server is no sentinel",

@@ -8,7 +8,8 @@ mod facts;
 mod listen;
 pub mod logging;
 mod pidfile;
+mod program;
 mod start;
 
 pub use error::StartError;
-pub use start::run;
+pub use program::program;

@@ -25,7 +25,7 @@ const TOKEN_SIGNAL: u64 = 1;
 const TOKEN_SHUTDOWN: u64 = 2;
 
 /// Runs a server until it is told to end, and says in `log` what it does.
-pub fn run(config: Config, log: &Logging) -> Result<(), StartError> {
+pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let signals = Signals::block()?;
     signal::ignore_sigpipe()?;
     let workers = choose_workers(&config);
