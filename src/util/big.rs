@@ -38,7 +38,7 @@ impl Big {
         let mut rest = self.clone();
         let mut chunks = Vec::new();
         while !rest.words.is_empty() {
-            chunks.push(rest.divide_by_word(TEN_CHUNK));
+            chunks.push(rest.divide_by_ten_chunk());
         }
         let mut text = chunks.pop().unwrap_or(0).to_string();
         for chunk in chunks.iter().rev() {
@@ -127,13 +127,11 @@ impl Big {
         }
     }
 
-    /// Leaves the quotient, returns the remainder.
-    fn divide_by_word(&mut self, divisor: u64) -> u64 {
+    /// Leaves the quotient by [`TEN_CHUNK`], returns the remainder.
+    fn divide_by_ten_chunk(&mut self) -> u64 {
         let mut remainder = 0;
         for word in self.words.iter_mut().rev() {
-            let wide = u128::from(remainder) << 64 | u128::from(*word);
-            *word = (wide / u128::from(divisor)) as u64;
-            remainder = (wide % u128::from(divisor)) as u64;
+            (*word, remainder) = divide_two_words(remainder, *word);
         }
         self.trim();
         remainder
@@ -166,6 +164,31 @@ impl Big {
         }
         self.trim();
     }
+}
+
+/// Quotient and remainder of `high * 2^64 + low` by [`TEN_CHUNK`], for a `high` below it.
+///
+/// The hardware's division of two words by one is out of reach, and dividing a `u128` takes
+/// several times as long as the two products with the reciprocal here.
+fn divide_two_words(high: u64, low: u64) -> (u64, u64) {
+    /// The reciprocal of a divisor whose highest bit is set, without that bit's 2^64.
+    const RECIPROCAL: u64 = (u128::MAX / TEN_CHUNK as u128 - (1 << 64)) as u64;
+    const { assert!(TEN_CHUNK >> 63 == 1) };
+    debug_assert!(high < TEN_CHUNK);
+    let wide = u128::from(RECIPROCAL) * u128::from(high);
+    let estimate = wide + (u128::from(high) << 64 | u128::from(low));
+    let mut quotient = ((estimate >> 64) as u64).wrapping_add(1);
+    let mut remainder = low.wrapping_sub(quotient.wrapping_mul(TEN_CHUNK));
+    // The estimate is one too large at most, and rarely one too small.
+    if remainder > estimate as u64 {
+        quotient = quotient.wrapping_sub(1);
+        remainder = remainder.wrapping_add(TEN_CHUNK);
+    }
+    if remainder >= TEN_CHUNK {
+        quotient += 1;
+        remainder -= TEN_CHUNK;
+    }
+    (quotient, remainder)
 }
 
 #[cfg(test)]
@@ -201,6 +224,24 @@ mod tests {
             assert_eq!(got, want, "{wide} / {divisor}, seed {seed:#x}");
             let (top, dropped, sticky) = Big::from(dividend).shifted_left(shift).top_bits();
             assert_eq!((top, dropped, sticky), (wide, 0, false), "seed {seed:#x}");
+        }
+    }
+
+    #[test]
+    fn two_words_divide_as_u128_does() {
+        let seed = 0x2d1f;
+        let mut rng = SplitMix64::new(seed);
+        let edges = [0, 1, 2, TEN_CHUNK - 1, TEN_CHUNK, TEN_CHUNK + 1, u64::MAX - 1, u64::MAX];
+        for round in 0..50_000 {
+            let mut draw = || match rng.below(3) {
+                0 => edges[rng.below(8) as usize],
+                _ => rng.next_u64() >> rng.below(64),
+            };
+            let (high, low) = (draw() % TEN_CHUNK, draw());
+            let wide = u128::from(high) << 64 | u128::from(low);
+            let chunk = u128::from(TEN_CHUNK);
+            let want = ((wide / chunk) as u64, (wide % chunk) as u64);
+            assert_eq!(divide_two_words(high, low), want, "round {round}, seed {seed:#x}");
         }
     }
 

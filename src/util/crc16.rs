@@ -40,30 +40,20 @@ const fn tables() -> [[u16; 256]; WIDTH] {
 /// CRC-16/XMODEM of `bytes`.
 #[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
-    let (blocks, mut rest) = bytes.as_chunks::<WIDTH>();
-    let mut crc = blocks.iter().fold(0, fold_block);
-    if let Some((block, tail)) = rest.split_first_chunk::<8>() {
-        crc = fold_block(crc, block);
-        rest = tail;
-    }
-    if let Some((block, tail)) = rest.split_first_chunk::<4>() {
-        crc = fold_block(crc, block);
-        rest = tail;
-    }
-    for &byte in rest {
-        crc = (crc << 8) ^ TABLES[0][usize::from((crc >> 8) as u8 ^ byte)];
-    }
-    crc
+    let (head, blocks) = bytes.as_rchunks::<WIDTH>();
+    // Nothing comes before the head, so its bytes do not wait for one another either.
+    let head = head.iter().rev().zip(&TABLES);
+    let crc = head.fold(0, |sum, (&byte, table)| sum ^ table[usize::from(byte)]);
+    blocks.iter().fold(crc, fold_block)
 }
 
 /// The checksum of what `crc` stands for, followed by `block`.
 #[inline]
-fn fold_block<const N: usize>(crc: u16, block: &[u8; N]) -> u16 {
-    const { assert!(2 <= N && N <= WIDTH) };
+fn fold_block(crc: u16, block: &[u8; WIDTH]) -> u16 {
     let [high, low] = crc.to_be_bytes();
-    let first = TABLES[N - 1][usize::from(block[0] ^ high)];
-    let second = TABLES[N - 2][usize::from(block[1] ^ low)];
-    (2..N).fold(first ^ second, |sum, i| sum ^ TABLES[N - 1 - i][usize::from(block[i])])
+    let first = TABLES[WIDTH - 1][usize::from(block[0] ^ high)];
+    let second = TABLES[WIDTH - 2][usize::from(block[1] ^ low)];
+    (2..WIDTH).fold(first ^ second, |sum, i| sum ^ TABLES[WIDTH - 1 - i][usize::from(block[i])])
 }
 
 /// The hash slot of `key`, of [`HASH_SLOTS`]. If the key holds a `{...}` that is not empty, only
@@ -74,12 +64,22 @@ pub fn hash_slot(key: &[u8]) -> u16 {
     crc16(hashed) % HASH_SLOTS as u16
 }
 
-/// True if `key` holds a `{`. Most keys do not; blocks of a fixed length are compared at once.
+/// True if `key` holds a `{`, which few keys do. Blocks of a fixed length are compared at once;
+/// the last one may overlap the one before.
 #[inline]
 fn holds_brace(key: &[u8]) -> bool {
-    let (blocks, rest) = key.as_chunks::<WIDTH>();
-    let in_block = |block: &[u8; WIDTH]| block.iter().fold(false, |any, &b| any | (b == b'{'));
-    blocks.iter().any(in_block) || rest.iter().fold(false, |any, &b| any | (b == b'{'))
+    if let Some(last) = key.last_chunk::<WIDTH>() {
+        return block_holds_brace(last) || key.as_chunks().0.iter().any(block_holds_brace::<WIDTH>);
+    }
+    match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
+        (Some(first), Some(last)) => block_holds_brace(first) | block_holds_brace(last),
+        _ => key.contains(&b'{'),
+    }
+}
+
+#[inline]
+fn block_holds_brace<const N: usize>(block: &[u8; N]) -> bool {
+    block.iter().fold(false, |any, &byte| any | (byte == b'{'))
 }
 
 #[cold]
@@ -125,6 +125,17 @@ mod tests {
         for len in 0..200 {
             let bytes: Vec<u8> = (0..len).map(|_| rng.next_u64() as u8).collect();
             assert_eq!(crc16(&bytes), bit_by_bit(&bytes), "{len} bytes, seed {seed:#x}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_found_wherever_it_stands() {
+        for len in 3..70 {
+            for at in 0..len - 2 {
+                let mut key = vec![b'-'; len];
+                key[at..at + 3].copy_from_slice(b"{t}");
+                assert_eq!(hash_slot(&key), hash_slot(b"t"), "at {at} of {len} bytes");
+            }
         }
     }
 
