@@ -41,6 +41,7 @@ pub const DIFFERENCES: &[(&str, Allowed, &str)] = &[
     ("OBJECT IDLETIME", Allowed::Number(i64::MAX), "the last use of a value is not tracked"),
     ("OBJECT ENCODING", STRING_FORMS, "it follows from the value, not from how it was made"),
     ("OBJECT FREQ", Allowed::Number(i64::MAX), "the use of a value is not counted"),
+    ("OBJECT REFCOUNT", Allowed::Choice, "which small numbers are shared is each server's own"),
     ("MEMORY USAGE", Allowed::Number(i64::MAX), "entries have another layout"),
     ("HELLO", Allowed::Choice, "versions and connection ids"),
 ];

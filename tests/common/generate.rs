@@ -88,7 +88,9 @@ const SHAPES: &[(usize, &str)] = &[
     (1, "ZCARD zset"),
     (4, "ZRANGE zset index index [REV] [WITHSCORES]"),
     (4, "ZRANGE zset scorebound scorebound BYSCORE [REV] [LIMIT index small] [WITHSCORES]"),
-    (2, "ZRANGE zset lexbound lexbound BYLEX [REV] [LIMIT small index]"),
+    (2, "ZRANGE lex lexbound lexbound BYLEX [REV] [LIMIT small index]"),
+    (2, "ZADD lex (0 member)+"),
+    (1, "ZREM lex member+"),
     (2, "(ZPOPMIN|ZPOPMAX) zset [small]"),
     // Connection, server, transactions.
     (1, "PING [value]"),
@@ -322,11 +324,17 @@ impl Generator {
             "str" => self.key_of(0..5),
             "list" => self.key_of(5..7),
             "set" => self.key_of(7..9),
+            // All of one score, because BYLEX means nothing otherwise; see docs/compatibility.md.
+            "lex" => b"lex".to_vec(),
             "hash" => self.key_of(9..11),
             "zset" => self.key_of(11..KEYS),
             "value" => self.value(),
             "member" => random.pick(MEMBERS).to_vec(),
             "int" => self.integer().into_bytes(),
+            // Closer to 0 than half of 64 bits: beyond, Redis' own sums overflow.
+            "fieldint" => {
+                format!("{}", (random.next() as i64) >> (2 + random.below(62))).into_bytes()
+            }
             "small" => format!("{}", random.below(6) as i64 - 1).into_bytes(),
             "index" => format!("{}", random.below(24) as i64 - 12).into_bytes(),
             "offset" => format!("{}", self.offset()).into_bytes(),
@@ -418,8 +426,8 @@ impl Generator {
     fn field_operation(&mut self, command: &mut Command) {
         let shape = *self.random.pick(&[
             "GET field fieldat",
-            "SET field fieldat int",
-            "INCRBY field fieldat int",
+            "SET field fieldat fieldint",
+            "INCRBY field fieldat fieldint",
             "OVERFLOW (WRAP|SAT|FAIL)",
         ]);
         self.fill(&Shape::parse(shape), command);
