@@ -26,6 +26,8 @@ pub const TICK_MS: u64 = 100;
 pub const BATCH_COMMANDS: usize = 16;
 /// Events taken from one `epoll_wait`.
 pub const EPOLL_EVENTS: usize = 256;
+/// Pieces that one `sendmsg` takes along; further ones are left for the next call.
+pub const SENDV_PIECES: usize = 64;
 
 /// Connections that can exist at once, whatever `maxclients` says. The ready ring has as many
 /// places, so a push to it cannot fail.

@@ -1,7 +1,7 @@
 //! The one switch between std and loom, and the places where a model check plants a mistake.
 //!
 //! A model that passes proves little until it is seen to fail. So each ordering that carries an
-//! argument names a [`Site`]; under loom a test may weaken one site ([`plant`]) and demands that
+//! argument names a [`Site`]; under loom a test may weaken one site (`plant`) and demands that
 //! the model then fails. In a normal build [`ordering`] and [`skips`] are constants that vanish.
 
 pub use std::sync::atomic::Ordering;

@@ -3,6 +3,7 @@
 //! Deliberately absent: connecting (the server has no peers of its own yet) and buffering.
 
 use super::failure::{failed, os_code};
+use crate::limits::SENDV_PIECES;
 use nix::errno::Errno;
 use nix::sys::socket::{
     self as os, AddressFamily, Backlog, MsgFlags, Shutdown, SockFlag, SockType, SockaddrLike,
@@ -16,9 +17,6 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-
-/// Pieces that one [`sendv`] passes on; further ones are left for the next call.
-pub const SENDV_PIECES: usize = 64;
 
 /// Unanswered keepalive probes after which the peer is taken for dead.
 const KEEPALIVE_PROBES: u32 = 3;
