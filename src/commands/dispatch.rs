@@ -239,7 +239,9 @@ impl<'a> ExecutionRun<'a> {
             });
             self.call(io, Call { row, command, place, args, hashed, bulk })
         };
-        settle_reply_mode(io, mark);
+        // What a subscription is told is a push, not a reply, and is sent in any case.
+        let pushes = command.is(flags::PUBSUB) && command.is(flags::IN_SUBSCRIBED);
+        settle_reply_mode(io, if pushes { io.out.mark() } else { mark });
         flow
     }
 
