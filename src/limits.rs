@@ -91,6 +91,8 @@ pub const CONFIG_INCLUDE_DEPTH_MAX: usize = 8;
 /// Files of one configuration, however they include each other; more are refused.
 pub const CONFIG_FILES_MAX: usize = 256;
 
+/// Bytes of a worker's buffer for replies; one that grew beyond is given back.
+pub const REPLY_BUFFER_KEPT: usize = 256 * 1024;
 /// Entries retired together in one deferred destruction.
 pub const RETIRE_BATCH: usize = 64;
 /// Bytes of retired entries at which a batch is handed over early.

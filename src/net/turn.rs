@@ -15,8 +15,8 @@ use super::hub::{ConnId, Hub};
 use super::io;
 use super::service::{Batch, Flow, Io, Service};
 use crate::limits::{
-    BATCH_COMMANDS, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, QUERY_BUFFER_MAX, TURN_BYTES,
-    TURN_COMMANDS, TURN_READS,
+    BATCH_COMMANDS, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, QUERY_BUFFER_MAX, REPLY_BUFFER_KEPT,
+    TURN_BYTES, TURN_COMMANDS, TURN_READS,
 };
 use crate::resp::{OutQueue, Request, Step};
 use crate::sync::turn::flags;
@@ -64,6 +64,8 @@ struct Partial {
 /// Buffers that a worker lends to the connection whose turn it is.
 pub struct RequestScratch {
     read: Box<[u8]>,
+    /// A buffer for replies. It stays with a connection only while that has unsent ones.
+    replies: Vec<u8>,
     requests: Vec<Request>,
     starts: [usize; BATCH_COMMANDS],
 }
@@ -113,6 +115,7 @@ impl RequestScratch {
     pub fn new() -> RequestScratch {
         RequestScratch {
             read: vec![0; TURN_BYTES].into_boxed_slice(),
+            replies: Vec::new(),
             requests: (0..BATCH_COMMANDS).map(|_| Request::new()).collect(),
             starts: [0; BATCH_COMMANDS],
         }
@@ -140,6 +143,9 @@ impl<S: Service> Link<S> {
     pub(super) fn turn(&mut self, cx: &mut TurnContext<'_, S>, noted: u32) -> Verdict {
         if noted & flags::KILL != 0 {
             return Verdict::Close;
+        }
+        if self.out.heap_bytes() == 0 {
+            self.out.lend(std::mem::take(&mut cx.scratch.replies));
         }
         self.take_notes(cx.card, noted);
         let verdict = self.work(cx);
@@ -437,8 +443,9 @@ impl<S: Service> Link<S> {
             if no_more_input && !self.parked {
                 return Verdict::Close;
             }
-            if self.out.heap_bytes() > 0 {
-                self.out.release();
+            let buffer = self.out.take_buffer();
+            if buffer.capacity() <= REPLY_BUFFER_KEPT {
+                cx.scratch.replies = buffer;
             }
         }
         if was_throttled && !self.throttled && (self.has_runnable() || self.unread) {

@@ -173,10 +173,22 @@ impl OutQueue {
         self.compact();
     }
 
-    /// Gives back the memory of an empty queue.
-    pub fn release(&mut self) {
+    /// Lends a buffer to a queue that has none.
+    pub fn lend(&mut self, buffer: Vec<u8>) {
+        debug_assert!(buffer.is_empty() && self.is_empty());
+        if self.buf.capacity() == 0 {
+            self.buf = buffer;
+            self.sent = 0;
+        }
+    }
+
+    /// Takes the buffer of an empty queue.
+    pub fn take_buffer(&mut self) -> Vec<u8> {
         debug_assert!(self.is_empty());
-        *self = OutQueue::default();
+        let mut buffer = std::mem::take(&mut self.buf);
+        buffer.clear();
+        self.sent = 0;
+        buffer
     }
 
     /// Offset in `buf` and number of large values that may leave.
