@@ -41,6 +41,8 @@ pub const WORKERS_MAX: usize = 256;
 pub const BULK_DIRECT_MIN: usize = 32 * 1024;
 /// An entry of at least this size carries a reference count, so that replies can refer to it.
 pub const ENTRY_SHARED_MIN: usize = 16 * 1024;
+/// A large bulk of at least this size is committed in small pages, as its bytes arrive.
+pub const BULK_SMALL_PAGES_MIN: usize = 1024 * 1024;
 /// `proto-max-bulk-len` by default; a longer bulk is a protocol error.
 pub const BULK_LEN_DEFAULT: usize = 512 * 1024 * 1024;
 /// Arguments of one request at most; more is a protocol error.
