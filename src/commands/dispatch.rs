@@ -68,7 +68,10 @@ impl Service for Node {
         let stats = &self.workers[io.local.worker];
         stats.reads.add(1);
         stats.writes.add(1);
-        stats.input_bytes.add(batch.bytes() as u64);
+        let received = batch.bytes();
+        stats.input_bytes.add(received as u64);
+        // What CLIENT LIST shows for the connection that asks: the request is not done yet.
+        io.card.query_bytes.store(received, Relaxed);
         let mut prepared = [Prepared::default(); BATCH_COMMANDS];
         self.prepare(&pin, io.session.db, &batch, &mut prepared);
         let mut run = ExecutionRun::new(self, &pin);
@@ -269,7 +272,7 @@ impl<'a> ExecutionRun<'a> {
         if self.untimed > 0 && !matches!(call.command.run, Run::Read(_)) {
             self.settle_reads(io.local);
         }
-        if node.monitors.any() && !call.command.is(flags::SKIP_MONITOR) {
+        if node.monitors.any() && !call.command.is(flags::SKIP_MONITOR | flags::ADMIN) {
             let now_us = node.engine.clock.now_us();
             node.monitors.feed(io.hub, io.card, io.session.db, now_us, call.args);
         }
@@ -472,6 +475,9 @@ pub(super) fn call_session(
     let outcome = run(&mut cx, args, &mut reply);
     (outcome, cx.flow)
 }
+
+/// What a command that needs memory is answered above `maxmemory`.
+pub(super) const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// Whether a request may run at all.
 fn admit(

@@ -6,7 +6,7 @@
 //! whoever changes it sets under its shard's lock; EXEC reads the mark with its locks held.
 
 use super::command_stats::Place;
-use super::dispatch::{answer_error, begin, publish_effects, shards_of};
+use super::dispatch::{OUT_OF_MEMORY, answer_error, begin, publish_effects, shards_of};
 use super::node::Node;
 use super::session::{Cx, Multi, Session, Watching};
 use super::table::{Command, Keys, Outcome, Run, TABLE, acl, flags, flags::*, row};
@@ -24,8 +24,15 @@ use std::sync::atomic::Ordering::Relaxed;
 pub const ROWS: &[Command] = &[
     row("multi", 1, Keys::NONE, CONTROL, acl::TRANSACTION, Run::Session(multi))
         .doc("1.2.0", "Starts a transaction."),
-    row("exec", 1, Keys::NONE, CONTROL | SKIP_SLOWLOG, acl::TRANSACTION, Run::Session(exec))
-        .doc("1.2.0", "Executes all commands in a transaction."),
+    row(
+        "exec",
+        1,
+        Keys::NONE,
+        CONTROL | SKIP_SLOWLOG | SKIP_MONITOR,
+        acl::TRANSACTION,
+        Run::Session(exec),
+    )
+    .doc("1.2.0", "Executes all commands in a transaction."),
     row("discard", 1, Keys::NONE, CONTROL | FAST, acl::TRANSACTION, Run::Session(discard))
         .doc("2.0.0", "Discards a transaction."),
     row("watch", -2, Keys::ALL, CONTROL | FAST, acl::TRANSACTION, Run::Session(watch))
@@ -127,7 +134,7 @@ pub(super) fn unwatch(node: &Node, watching: &Watching) {
 }
 
 /// EXEC
-fn exec(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+fn exec(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let Some(multi) = cx.session.multi.take() else {
         return Err(CmdError::text("ERR EXEC without MULTI"));
     };
@@ -136,14 +143,25 @@ fn exec(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     cx.card.watched.store(0, Relaxed);
     let result = if multi.failed {
         Err(CmdError::text("EXECABORT Transaction discarded because of previous errors."))
+    } else if needs_memory(&multi) && cx.node().is_out_of_memory() {
+        Err(CmdError::owned(format!("EXECABORT Transaction discarded because of: {OUT_OF_MEMORY}")))
     } else {
         run_all(cx, &multi, watching.as_deref(), reply);
         Ok(())
     };
+    let node = cx.node();
+    if node.monitors.any() {
+        // After the commands it ran, which is the order in which they took effect.
+        node.monitors.feed(cx.hub, cx.card, cx.session.db, node.engine.clock.now_us(), args);
+    }
     if let Some(watching) = watching {
         unwatch(cx.node(), &watching);
     }
     result
+}
+
+fn needs_memory(multi: &Multi) -> bool {
+    multi.queued.iter().any(|(row, _)| TABLE[*row as usize].is(flags::DENYOOM))
 }
 
 /// Runs the queued commands under the locks of all their keys.
@@ -212,7 +230,7 @@ fn run_one(
     let node = cx.node();
     let (db, worker) = (cx.session.db, cx.local.worker);
     let tally = &node.workers[worker].tally;
-    if node.monitors.any() && !command.is(flags::SKIP_MONITOR) {
+    if node.monitors.any() && !command.is(flags::SKIP_MONITOR | flags::ADMIN) {
         node.monitors.feed(cx.hub, cx.card, db, node.engine.clock.now_us(), args);
     }
     match command.run {
