@@ -75,9 +75,9 @@ fn bench(c: &mut Criterion) {
         let mut batches = names.chunks_exact(BATCH).cycle();
         group.bench_function(name, |b| b.iter(|| batches.next().map(work)));
     };
-    run("get/batch16", &present, &|names| drop(black_box(batched(&store, names))));
-    run("get/one", &present, &|names| drop(black_box(one_by_one(&store, names))));
-    run("miss/batch16", &absent, &|names| drop(black_box(batched(&store, names))));
+    run("get/batch16", &present, &|names| _ = black_box(batched(&store, names)));
+    run("get/one", &present, &|names| _ = black_box(one_by_one(&store, names)));
+    run("miss/batch16", &absent, &|names| _ = black_box(batched(&store, names)));
     run("set/batch16", &present, &|names| set_batch(&store, names));
     run("set/one", &present, &|names| names.iter().for_each(|name| set(&store, name)));
     drop(store);

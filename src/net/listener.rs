@@ -9,6 +9,7 @@ use super::hub::{ConnId, Hub};
 use super::service::Service;
 use super::turn::Link;
 use crate::limits::ACCEPTS_PER_EVENT;
+use crate::sync::turn::Finish;
 use crate::sys::epoll::Interest;
 use crate::sys::socket::{self, Accepted};
 use std::io::ErrorKind;
@@ -103,25 +104,20 @@ impl Listener {
         self.register(hub, index, worker, Link::new(accepted.fd, session));
     }
 
-    /// Makes the connection known to its worker. From then on its turns may run.
+    /// Makes the connection known to its worker, and then to everybody.
     fn register<S: Service>(&self, hub: &Hub<S>, index: u32, worker: usize, link: Link<S>) {
         let Some(slot) = hub.slot(index) else { return };
-        let raw = link.fd.as_raw_fd();
         let generation = slot.cell.occupy(link);
-        slot.card.name(generation);
         let id = ConnId { index, generation };
-        let Some(turn) = slot.cell.start(generation, 0) else {
-            // Somebody noted something already, a kill for example: its turn comes by the ring,
-            // and the descriptor is registered there as here.
-            return;
-        };
+        // Nobody has heard of this generation yet, so the cell is idle. Within the turn an event
+        // that comes at once is only noted.
+        let Some(turn) = slot.cell.start(generation, 0) else { return };
         let added = hub.posts[worker].epoll.add(&turn.fd, id.to_bits(), Interest::CONNECTION);
+        slot.card.name(generation);
         if let Err(error) = added {
-            tracing::warn!(%error, descriptor = raw, "cannot watch a new connection");
+            tracing::warn!(%error, "cannot watch a new connection");
             hub.close_turn(id, turn);
-            return;
-        }
-        if turn.finish() == crate::sync::turn::Finish::Again {
+        } else if turn.finish() == Finish::Again {
             hub.push_ready(id);
         }
     }
