@@ -2,6 +2,7 @@
 
 pub mod table;
 
+mod admission;
 mod bits;
 mod client;
 mod command_command;

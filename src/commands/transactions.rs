@@ -5,8 +5,9 @@
 //! follow; so a transaction is seen whole or not at all. A watched key carries a mark that
 //! whoever changes it sets under its shard's lock; EXEC reads the mark with its locks held.
 
+use super::admission::{OUT_OF_MEMORY, answer_error};
 use super::command_stats::Place;
-use super::dispatch::{OUT_OF_MEMORY, answer_error, begin, publish_effects, shards_of};
+use super::dispatch::{begin, publish_effects, shards_of};
 use super::node::Node;
 use super::session::{Cx, Multi, Session, Watching};
 use super::table::{Command, Keys, Outcome, Run, TABLE, acl, flags, flags::*, row};

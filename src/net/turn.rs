@@ -13,6 +13,7 @@
 use super::card::Card;
 use super::hub::{ConnId, Hub};
 use super::io;
+use super::scratch::RequestScratch;
 use super::service::{Batch, Flow, Io, Service};
 use crate::limits::{
     BATCH_COMMANDS, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, QUERY_BUFFER_MAX, REPLY_BUFFER_KEPT,
@@ -61,15 +62,6 @@ struct Partial {
     bulk: Option<BulkBuf>,
 }
 
-/// Buffers that a worker lends to the connection whose turn it is.
-pub struct RequestScratch {
-    read: Box<[u8]>,
-    /// A buffer for replies. It stays with a connection only while that has unsent ones.
-    replies: Vec<u8>,
-    requests: Vec<Request>,
-    starts: [usize; BATCH_COMMANDS],
-}
-
 /// What a turn of a connection leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -107,19 +99,6 @@ pub(super) struct TurnContext<'a, S: Service> {
     pub(super) local: &'a mut S::Local,
     pub(super) id: ConnId,
     pub(super) card: &'a Card,
-}
-
-impl RequestScratch {
-    /// Empty buffers.
-    #[allow(clippy::new_without_default)] // 64 KiB: not to be made by accident
-    pub fn new() -> RequestScratch {
-        RequestScratch {
-            read: vec![0; TURN_BYTES].into_boxed_slice(),
-            replies: Vec::new(),
-            requests: (0..BATCH_COMMANDS).map(|_| Request::new()).collect(),
-            starts: [0; BATCH_COMMANDS],
-        }
-    }
 }
 
 impl<S: Service> Link<S> {
@@ -473,50 +452,5 @@ impl Partial {
     fn bytes(&self) -> usize {
         let bulk = self.bulk.as_ref().map_or(0, BulkBuf::filled_len);
         self.buf.capacity() + self.request.heap_bytes() + bulk
-    }
-}
-
-/// What [`RequestScratch::parse`] found.
-struct Parsed {
-    /// Complete requests, from the first place on.
-    count: usize,
-    /// What ended the parse, unless it is the number of requests or the end of the input.
-    step: Option<Step>,
-}
-
-impl RequestScratch {
-    /// Parses up to `most` requests of `input` from `at` on, which moves behind each complete
-    /// one. The progress of an incomplete one lies in place `count`.
-    fn parse(
-        &mut self,
-        input: &[u8],
-        at: &mut usize,
-        mut resumed: bool,
-        most: usize,
-        limits: &crate::resp::ParseLimits,
-    ) -> Parsed {
-        let mut count = 0;
-        while count < most && (*at < input.len() || resumed) {
-            let request = &mut self.requests[count];
-            if !std::mem::take(&mut resumed) {
-                request.reset();
-            }
-            match request.parse(&input[*at..], limits) {
-                Step::Complete => {
-                    self.starts[count] = *at;
-                    *at += request.consumed();
-                    count += 1;
-                }
-                Step::Empty => *at += request.consumed(),
-                step => return Parsed { count, step: Some(step) },
-            }
-        }
-        Parsed { count, step: None }
-    }
-
-    fn to_front(&mut self, place: usize) {
-        if place < self.requests.len() {
-            self.requests.swap(0, place);
-        }
     }
 }

@@ -6,8 +6,9 @@
 
 use super::hub::{ConnId, Hub};
 use super::listener::{Accepting, Listener};
+use super::scratch::RequestScratch;
 use super::service::{Service, TickOutcome};
-use super::turn::{Link, RequestScratch, TurnContext, Verdict};
+use super::turn::{Link, TurnContext, Verdict};
 use crate::limits::{EPOLL_EVENTS, SHARE_EVENTS_ABOVE, TICK_MS};
 use crate::sync::turn::{Finish, Turn, flags};
 use crate::sys::clock;
