@@ -43,6 +43,9 @@ pub const BULK_DIRECT_MIN: usize = 32 * 1024;
 pub const ENTRY_SHARED_MIN: usize = 16 * 1024;
 /// A large bulk of at least this size is committed in small pages, as its bytes arrive.
 pub const BULK_SMALL_PAGES_MIN: usize = 1024 * 1024;
+/// A string is never longer, whatever `proto-max-bulk-len` says: an entry tells its length in 32
+/// bits. BITFIELD checks where an integer begins, and that one may reach eight bytes further.
+pub const STRING_LEN_MAX: usize = u32::MAX as usize - 8;
 /// `proto-max-bulk-len` by default; a longer bulk is a protocol error.
 pub const BULK_LEN_DEFAULT: usize = 512 * 1024 * 1024;
 /// Arguments of one request at most; more is a protocol error.

@@ -14,7 +14,7 @@ use super::table::{Command, Keys, LOOKUP, Run, TABLE, flags};
 use super::{events, expiry, transactions};
 use crate::config::notify;
 use crate::engine::{CmdError, Effects, Moment, Read, ReadParts, Txn, TxnParts, Walk};
-use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER};
+use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER, STRING_LEN_MAX};
 use crate::net::{Admission, Batch, Bounds, Card, ConnId, Flow, Io, Served, Service, TickOutcome};
 use crate::resp::{Args, OutQueue, ParseLimits, Reply};
 use crate::store::{Held, Key, Pin, ShardSet};
@@ -58,7 +58,7 @@ impl Service for Node {
 
     fn parse_limits(&self, session: &Session) -> ParseLimits {
         ParseLimits {
-            bulk_len_max: self.config.hot.proto_max_bulk_len() as usize,
+            bulk_len_max: (self.config.hot.proto_max_bulk_len() as usize).min(STRING_LEN_MAX),
             authenticated: session.authenticated,
             ..ParseLimits::default()
         }

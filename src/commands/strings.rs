@@ -17,7 +17,7 @@ use super::numbers::integer;
 use super::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
 use crate::config::Config;
 use crate::engine::{CmdError, Read};
-use crate::limits::ENTRY_SHARED_MIN;
+use crate::limits::{ENTRY_SHARED_MIN, STRING_LEN_MAX};
 use crate::resp::{Args, LargeReply, Reply};
 use crate::store::{EntryRef, Kind, SharedValue};
 use std::ops::{Deref, Range};
@@ -72,10 +72,6 @@ pub const ROWS: &[Command] = &[
 
 const GROW: u32 = WRITE | DENYOOM;
 const STORE: u32 = GROW | STORES_SECOND;
-
-/// An entry tells its value's length in 32 bits. BITFIELD checks where an integer begins, and
-/// that one may reach eight bytes further.
-const STRING_LEN_MAX: u64 = u32::MAX as u64 - 8;
 
 /// GET key
 fn get(read: &Read<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
@@ -195,7 +191,7 @@ impl Deref for Kept {
 
 /// Bytes that a string may have: `proto-max-bulk-len`, as far as an entry can tell it.
 pub(super) fn string_len_max(config: &Config) -> u64 {
-    config.hot.proto_max_bulk_len().min(STRING_LEN_MAX)
+    config.hot.proto_max_bulk_len().min(STRING_LEN_MAX as u64)
 }
 
 /// Refuses a string of more than the allowed number of bytes.

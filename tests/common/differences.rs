@@ -38,6 +38,7 @@ pub const DIFFERENCES: &[(&str, Allowed, &str)] = &[
     ("PTTL", Allowed::Number(2000), "time passes"),
     ("EXPIRETIME", Allowed::Number(2), "deadlines are set relative to different moments"),
     ("PEXPIRETIME", Allowed::Number(2000), "deadlines are set relative to different moments"),
+    ("DUMP", Allowed::Choice, "another search finds other repetitions to compress"),
     ("OBJECT IDLETIME", Allowed::Number(i64::MAX), "the last use of a value is not tracked"),
     ("OBJECT ENCODING", STRING_FORMS, "it follows from the value, not from how it was made"),
     ("OBJECT FREQ", Allowed::Number(i64::MAX), "the use of a value is not counted"),
