@@ -9,7 +9,7 @@ pub fn matches(pattern: &[u8], text: &[u8], nocase: bool) -> bool {
     matches_counting(pattern, text, nocase, &mut 0)
 }
 
-/// As [`matches`]; adds the number of comparisons made to `steps`, which stays at or below
+/// As [`matches()`]; adds the number of comparisons made to `steps`, which stays at or below
 /// `2 * (pattern.len() + 1) * (text.len() + 1)`.
 pub fn matches_counting(pattern: &[u8], text: &[u8], nocase: bool, steps: &mut u64) -> bool {
     // Redis' loop is not entered for an empty text: no pattern but the empty one matches it.
