@@ -27,6 +27,8 @@ pub const DIFFERENCES: &[(&str, Allowed, &str)] = &[
     ("SMEMBERS", Allowed::Order, "a set has no order"),
     ("KEYS", Allowed::Order, "the keyspace has no order"),
     ("HGETALL", Allowed::OrderOfPairs, "a hash has no order"),
+    ("HKEYS", Allowed::Order, "a hash has no order"),
+    ("HVALS", Allowed::Order, "a hash has no order"),
     ("CONFIG GET", Allowed::OrderOfPairs, "directives have no order"),
     ("PUBSUB CHANNELS", Allowed::Order, "channels have no order"),
     ("SCAN", Allowed::Walk, "a cursor means something to its server only"),

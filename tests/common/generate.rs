@@ -79,12 +79,22 @@ const SHAPES: &[(usize, &str)] = &[
     (3, "HDEL hash member+"),
     (1, "HLEN hash"),
     (3, "HINCRBY hash member int"),
+    (2, "HMSET hash (member value)+"),
+    (1, "HSETNX hash member value"),
+    (1, "HSTRLEN hash member"),
+    (1, "(HKEYS|HVALS) hash"),
+    (2, "HINCRBYFLOAT hash member float"),
     // Sorted sets.
     (7, "ZADD zset [NX|XX] [GT|LT] [CH] (score member)+"),
     (3, "ZADD zset [NX|XX] [GT|LT] INCR score member"),
     (3, "ZREM zset member+"),
     (3, "ZINCRBY zset score member"),
-    (3, "(ZSCORE|ZRANK) zset member"),
+    (3, "(ZSCORE|ZRANK|ZREVRANK) zset member"),
+    (1, "ZMSCORE zset member+"),
+    (1, "ZCOUNT zset scorebound scorebound"),
+    (2, "ZREVRANGE zset index index [WITHSCORES]"),
+    (2, "ZRANGEBYSCORE zset scorebound scorebound [WITHSCORES] [LIMIT index small]"),
+    (2, "ZREVRANGEBYSCORE zset scorebound scorebound [LIMIT index small] [WITHSCORES]"),
     (1, "ZCARD zset"),
     (4, "ZRANGE zset index index [REV] [WITHSCORES]"),
     (4, "ZRANGE zset scorebound scorebound BYSCORE [REV] [LIMIT index small] [WITHSCORES]"),
@@ -292,6 +302,10 @@ impl Generator {
         if command[0].eq_ignore_ascii_case(b"SPOP") && command.len() > 1 {
             self.pending = Some(vec![b"DEL".to_vec(), command[1].clone()]);
         }
+        // Redis judges a collection by a new limit when it is written next, we do at once.
+        if command[0].eq_ignore_ascii_case(b"CONFIG") && command.len() == 4 {
+            self.pending = Some(vec![b"FLUSHALL".to_vec()]);
+        }
         command
     }
 
@@ -341,7 +355,12 @@ impl Generator {
             // Eight times the large offset is beyond what SETBIT takes: no giant strings.
             "bit" => format!("{}", 8 * self.offset() + self.random.below(8)).into_bytes(),
             "db" => format!("{}", [0, 0, 1, 2, 16][random.below(5)]).into_bytes(),
-            "float" | "score" => random.pick(FLOATS).as_bytes().to_vec(),
+            "float" => random.pick(FLOATS).as_bytes().to_vec(),
+            // Which sorted sets keep the sign of a zero is in docs/compatibility.md.
+            "score" => match *random.pick(FLOATS) {
+                "-0" => b"0".to_vec(),
+                score => score.into(),
+            },
             "pattern" => random.pick(PATTERNS).as_bytes().to_vec(),
             "payload" => random.pick(PAYLOADS).to_vec(),
             "type" => random.pick(&["string", "list", "set", "hash", "zset"]).as_bytes().to_vec(),
