@@ -293,12 +293,12 @@ fn describe(card: &Card, now_ms: u64, text: &mut String) {
     let query = card.query_bytes.load(Relaxed);
     let output = card.unsent_bytes();
     // Writing to a String cannot fail.
-    let _ = write!(
+    let _ = writeln!(
         text,
         "id={} addr={} laddr={} fd={} name={} age={age_s} idle={idle_s} flags={} db={} sub={} \
          psub={} ssub=0 multi={} qbuf={query} qbuf-free=0 argv-mem=0 multi-mem=0 rbs=0 rbp=0 \
          obl={output} oll=0 omem={output} tot-mem={} events=r cmd={} user=default redir=-1 \
-         resp={} lib-name={} lib-ver={}\n",
+         resp={} lib-name={} lib-ver={}",
         card.id(),
         end(card.peer()),
         end(card.local()),

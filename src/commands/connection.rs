@@ -245,7 +245,7 @@ pub fn bounds(node: &Node, card: &Card) -> Bounds {
     };
     let limit = hot.output_limit(class);
     // As in Redis, those who only listen are never idle.
-    let idle_ms = if listens || is_monitor { 0 } else { hot.timeout_s() as u64 * 1000 };
+    let idle_ms = if listens || is_monitor { 0 } else { hot.timeout_s() * 1000 };
     Bounds {
         idle_ms,
         output_hard: limit.hard_bytes as usize,

@@ -77,8 +77,8 @@ impl Service for Node {
         let mut prepared = [Prepared::default(); BATCH_COMMANDS];
         self.prepare(&pin, io.session.db, &batch, &mut prepared);
         let mut run = ExecutionRun::new(self, &pin);
-        for at in 0..count {
-            let flow = run.execute(io, &mut batch, at, prepared[at]);
+        for (at, prepared) in prepared.into_iter().enumerate().take(count) {
+            let flow = run.execute(io, &mut batch, at, prepared);
             let executed = if flow == Flow::Park { at } else { at + 1 };
             if flow != Flow::Next {
                 run.end(io.local);

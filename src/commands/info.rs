@@ -110,7 +110,7 @@ fn server(view: &View<'_>, out: &mut String) {
     line!(out, "uptime_in_days:{}", uptime_s / 86_400);
     line!(out, "hz:{}", view.node.config.hot.hz());
     line!(out, "configured_hz:{}", view.node.config.hot.hz());
-    line!(out, "lru_clock:{}", view.now_ms / 1000 & 0xFF_FFFF);
+    line!(out, "lru_clock:{}", (view.now_ms / 1000) & 0xFF_FFFF);
     line!(out, "executable:{}", identity.executable);
     line!(out, "config_file:{}", identity.config_file);
     line!(out, "io_threads_active:0");

@@ -356,8 +356,8 @@ const HELP: &[&str] = &[
 ];
 
 fn names(listeners: &Listeners, pattern: Option<&[u8]>, reply: &mut Reply<'_>) {
-    let fits = |name: &&Box<[u8]>| pattern.is_none_or(|p| glob::matches(p, name, false));
-    let names: Vec<&Box<[u8]>> = listeners.keys().filter(fits).collect();
+    let fits = |name: &&[u8]| pattern.is_none_or(|p| glob::matches(p, name, false));
+    let names: Vec<&[u8]> = listeners.keys().map(|name| &**name).filter(fits).collect();
     reply.array(names.len());
     for name in names {
         reply.bulk(name);

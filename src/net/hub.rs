@@ -21,6 +21,9 @@ pub(super) struct Slot<S: Service> {
     pub(super) cell: TurnCell<Link<S>>,
 }
 
+/// Slots that were allocated together.
+type Chunk<S> = Box<[Slot<S>]>;
+
 /// How others reach a worker.
 pub(super) struct Post {
     pub(super) epoll: Epoll,
@@ -48,7 +51,7 @@ pub struct Hub<S: Service> {
     /// Meaning of requests.
     pub service: S,
     options: HubOptions,
-    chunks: Box<[OnceLock<Box<[Slot<S>]>>]>,
+    chunks: Box<[OnceLock<Chunk<S>>]>,
     free: Mutex<Free>,
     open: AtomicUsize,
     accepted: AtomicU64,

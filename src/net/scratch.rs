@@ -63,7 +63,7 @@ impl RequestScratch {
         Parsed { count, step: None }
     }
 
-    pub(super) fn to_front(&mut self, place: usize) {
+    pub(super) fn move_to_front(&mut self, place: usize) {
         if place < self.requests.len() {
             self.requests.swap(0, place);
         }

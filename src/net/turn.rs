@@ -371,7 +371,7 @@ impl<S: Service> Link<S> {
                 Some(_) => PassEnd::Incomplete,
             };
             match end {
-                PassEnd::Incomplete | PassEnd::Large(_) => cx.scratch.to_front(parsed.count),
+                PassEnd::Incomplete | PassEnd::Large(_) => cx.scratch.move_to_front(parsed.count),
                 _ => cx.scratch.requests[0].reset(),
             }
             return Pass { consumed: at, end };
@@ -399,7 +399,7 @@ impl<S: Service> Link<S> {
         }
         if served.executed < count {
             let consumed = cx.scratch.starts[served.executed];
-            cx.scratch.to_front(served.executed);
+            cx.scratch.move_to_front(served.executed);
             let end =
                 if served.flow == Flow::Next { PassEnd::Hold } else { PassEnd::Stop(served.flow) };
             return Some(Pass { consumed, end });

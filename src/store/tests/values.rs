@@ -203,7 +203,7 @@ fn a_value_that_was_taken_and_dropped_is_freed() {
     held.put(0, &key, Value::Object(list(&[b"a"])), Some(3));
     let taken = held.take(0, &key).expect("it is there");
     drop(held);
-    std::thread::scope(|scope| scope.spawn(|| reclaim::collect()).join()).expect("no panic");
+    std::thread::scope(|scope| scope.spawn(reclaim::collect).join()).expect("no panic");
     assert_eq!(taken.deadline(), Some(3));
 }
 

@@ -33,7 +33,7 @@ fn a_key_that_stays_is_returned_exactly_once() {
         let store = Store::new(seed);
         // One crowded shard, whose segments split while the scan is in it, and the others.
         let name = |kind: &str, number: u64| {
-            let tag = if number % 3 == 0 { "" } else { "{x}" };
+            let tag = if number.is_multiple_of(3) { "" } else { "{x}" };
             format!("{tag}{kind}{number}").into_bytes()
         };
         let stays: BTreeSet<Vec<u8>> = (0..400).map(|number| name("stays", number)).collect();
