@@ -8,7 +8,7 @@
 //! corrects it. So an idle shard costs one load, and a removal looks at the few entries of one
 //! home bucket, not at the several hundred of a segment.
 
-use super::entry::EntryRef;
+use super::entry::{EntryRef, Unlinked};
 use super::segment::NEVER;
 use super::shard::{ShardState, Store};
 use super::table::{HOMES, Locked, View};
@@ -33,16 +33,19 @@ impl Store {
             return false;
         }
         let pin = reclaim::pin();
+        let mut sweep =
+            Sweep { store: self, pin: &pin, now, due: Vec::new(), unlinked: Vec::new(), removed };
         let mut locked = tables.lock();
         let mut left = locked.bury(budget);
         for db in 0..DATABASES as u8 {
             if locked.table_due(db) <= now {
-                let mut sweep = Sweep { store: self, pin: &pin, db, now, due: Vec::new(), removed };
-                left |= sweep.table(&mut locked, budget);
+                left |= sweep.table(&mut locked, db, budget);
             }
         }
         locked.settle_min_deadline();
-        left
+        // Released before the sweep goes, and with it what was removed: nothing is freed under it.
+        drop(locked);
+        left || tables.min_deadline() == 0
     }
 
     /// Retires what FLUSHDB left in a shard until `budget` entries are gone; true when something
@@ -59,29 +62,29 @@ impl Store {
     }
 }
 
-/// One visit to one table.
+/// One visit to one shard.
 struct Sweep<'a, 'p> {
     store: &'a Store,
     pin: &'p Pin,
-    db: u8,
     now: u64,
     due: Vec<EntryRef<'p>>,
+    unlinked: Vec<Unlinked>,
     removed: &'a mut dyn FnMut(u8, &[u8]),
 }
 
 impl<'p> Sweep<'_, 'p> {
     /// True when the budget ran out before the table was through.
-    fn table(&mut self, locked: &mut Locked<'_, ShardState>, budget: &mut usize) -> bool {
+    fn table(&mut self, locked: &mut Locked<'_, ShardState>, db: u8, budget: &mut usize) -> bool {
         let mut bound = NEVER;
         let mut next = Some(0);
-        while let Some(view) = next.and_then(|start| locked.view(self.pin, self.db, start)) {
-            if view.min_deadline() <= self.now && !self.segment(locked, &view, budget) {
+        while let Some(view) = next.and_then(|start| locked.view(self.pin, db, start)) {
+            if view.min_deadline() <= self.now && !self.segment(locked, db, &view, budget) {
                 return true;
             }
             bound = bound.min(view.min_deadline());
             next = view.next();
         }
-        locked.set_table_due(self.db, bound);
+        locked.set_table_due(db, bound);
         false
     }
 
@@ -89,17 +92,20 @@ impl<'p> Sweep<'_, 'p> {
     fn segment(
         &mut self,
         locked: &mut Locked<'_, ShardState>,
+        db: u8,
         view: &View<'p>,
         budget: &mut usize,
     ) -> bool {
         let mut bound = NEVER;
+        (0..HOMES).filter(|home| view.due(*home) <= self.now).for_each(|home| view.prefetch(home));
         for home in 0..HOMES {
             let mut earliest = view.due(home);
             if earliest <= self.now {
                 if *budget == 0 {
                     return false;
                 }
-                earliest = self.home(locked, view, home, budget);
+                earliest = self.examine(view, home, budget);
+                self.remove_due(locked, db);
                 view.set_due(home, earliest);
             }
             bound = bound.min(earliest);
@@ -108,14 +114,8 @@ impl<'p> Sweep<'_, 'p> {
         true
     }
 
-    /// Removes the due entries of one home; the earliest deadline of the others.
-    fn home(
-        &mut self,
-        locked: &mut Locked<'_, ShardState>,
-        view: &View<'p>,
-        home: usize,
-        budget: &mut usize,
-    ) -> u64 {
+    /// Finds the due entries of one home; the earliest deadline of the others.
+    fn examine(&mut self, view: &View<'p>, home: usize, budget: &mut usize) -> u64 {
         let mut earliest = NEVER;
         for entry in view.homed(home) {
             *budget = budget.saturating_sub(1);
@@ -125,17 +125,19 @@ impl<'p> Sweep<'_, 'p> {
                 None => {}
             }
         }
+        earliest
+    }
+
+    fn remove_due(&mut self, locked: &mut Locked<'_, ShardState>, db: u8) {
         for entry in self.due.drain(..) {
             let key = self.store.key(entry.key());
-            let Some(unlinked) = locked.unlink(self.db, key.hash, key.bytes) else { continue };
+            self.unlinked.extend(locked.unlink(db, key.hash, key.bytes));
             let state = locked.state_mut();
             state.clock = state.clock.max(entry.deadline().unwrap_or(0));
             if !state.watchers.is_empty() {
-                state.watchers.mark(self.db, key.hash, key.bytes);
+                state.watchers.mark(db, key.hash, key.bytes);
             }
-            (self.removed)(self.db, key.bytes);
-            drop(unlinked);
+            (self.removed)(db, key.bytes);
         }
-        earliest
     }
 }

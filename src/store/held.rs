@@ -1,6 +1,6 @@
 //! Shards held by their writer locks: what a writer sees and changes.
 
-use super::entry::{EntryRef, Kind, NewEntry, Unlinked};
+use super::entry::{EntryRef, Kind, Moved, NewEntry, Unlinked};
 use super::hash::Key;
 use super::objects::Object;
 use super::shard::{Shard, ShardState, Store};
@@ -27,14 +27,20 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
-    fn into_entry(self, key: &[u8], deadline: Option<u64>) -> NewEntry {
-        match self {
+    /// The entry, and what is left of the one that the value was in.
+    #[inline]
+    fn into_entry(self, key: &[u8], deadline: Option<u64>) -> (NewEntry, Option<Moved>) {
+        let entry = match self {
             Value::Str(bytes) => NewEntry::string(key, &[bytes], false, deadline),
             Value::Raw(pieces) => NewEntry::string(key, pieces, true, deadline),
             Value::Bulk(bulk) => NewEntry::bulk(key, bulk, deadline),
             Value::Object(object) => NewEntry::object(key, object, deadline),
-            Value::Taken(taken) => taken.entry.rehome(key, deadline),
-        }
+            Value::Taken(taken) => {
+                let (entry, left) = taken.entry.rehome(key, deadline);
+                return (entry, Some(left));
+            }
+        };
+        (entry, None)
     }
 }
 
@@ -92,18 +98,54 @@ pub struct Held<'s> {
     store: &'s Store,
     shards: Shards<'s>,
     exclusive: bool,
+    // Behind `shards`: fields are dropped in this order, so nothing is freed under a lock.
+    leftovers: Leftovers,
+}
+
+/// What was replaced or removed, retired once the locks are released. The first needs no
+/// allocation.
+#[derive(Default)]
+struct Leftovers {
+    first: Option<Leftover>,
+    more: Vec<Leftover>,
+}
+
+/// Kept only to be dropped.
+enum Leftover {
+    Whole { _entry: Unlinked },
+    Shell { _entry: Moved },
+}
+
+impl Leftovers {
+    #[inline]
+    fn add(&mut self, leftover: Option<Leftover>) {
+        if leftover.is_some()
+            && let Some(before) = std::mem::replace(&mut self.first, leftover)
+        {
+            self.more.push(before);
+        }
+    }
+}
+
+fn whole(entry: Unlinked) -> Leftover {
+    Leftover::Whole { _entry: entry }
+}
+
+fn shell(entry: Moved) -> Leftover {
+    Leftover::Shell { _entry: entry }
 }
 
 impl<'s> Held<'s> {
     #[inline]
     pub(super) fn one(store: &'s Store, shard: u16) -> Held<'s> {
         let shards = Shards::One(HeldShard::take(store, shard));
-        Held { store, shards, exclusive: false }
+        Held { store, shards, exclusive: false, leftovers: Leftovers::default() }
     }
 
     pub(super) fn new(store: &'s Store, shards: &ShardSet) -> Held<'s> {
         let several = shards.iter().map(|number| HeldShard::take(store, number)).collect();
-        Held { store, shards: Shards::Several(several), exclusive: false }
+        let shards = Shards::Several(several);
+        Held { store, shards, exclusive: false, leftovers: Leftovers::default() }
     }
 
     #[inline(always)]
@@ -225,14 +267,19 @@ impl<'s> Held<'s> {
     /// Stores `value` under `key`, replacing what is there.
     #[inline]
     pub fn put(&mut self, db: u8, key: &Key<'_>, value: Value<'_>, deadline: Option<u64>) {
+        let (entry, moved) = value.into_entry(key.bytes, deadline);
         let held = self.shard_mut(key);
-        held.locked.put(db, key.hash, value.into_entry(key.bytes, deadline));
+        let old = held.locked.put(db, key.hash, entry);
         held.mark_watchers(db, key);
+        self.leftovers.add(old.map(whole));
+        self.leftovers.add(moved.map(shell));
     }
 
     /// Removes `key`; true when it was there.
     pub fn remove(&mut self, db: u8, key: &Key<'_>) -> bool {
-        self.take(db, key).is_some()
+        let Some(taken) = self.take(db, key) else { return false };
+        self.leftovers.add(Some(whole(taken.entry)));
+        true
     }
 
     /// Takes the value of `key` out of the keyspace without copying a collection.
@@ -246,10 +293,12 @@ impl<'s> Held<'s> {
     /// Sets or clears the deadline of `key`; false when it is absent.
     pub fn set_deadline(&mut self, db: u8, key: &Key<'_>, deadline: Option<u64>) -> bool {
         let held = self.shard_mut(key);
-        let found = held.locked.set_deadline(db, key.hash, key.bytes, deadline);
+        let old = held.locked.set_deadline(db, key.hash, key.bytes, deadline);
+        let found = old.is_some();
         if found {
             held.mark_watchers(db, key);
         }
+        self.leftovers.add(old.map(shell));
         found
     }
 

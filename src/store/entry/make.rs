@@ -151,7 +151,7 @@ impl NewEntry {
     ///
     /// # Safety
     ///
-    /// `old` is retired by [`Unlinked::retire_moved`], and until then its object is left alone.
+    /// `old` becomes a [`Moved`], and its object is left alone.
     pub unsafe fn moved(old: EntryRef<'_>, key: &[u8], deadline: Option<u64>) -> NewEntry {
         let header = old.header();
         if header.has_object() {
@@ -222,19 +222,16 @@ impl Unlinked {
         unsafe { self.as_ref().total_bytes() }
     }
 
-    /// A new entry with the same value; what is left of this one is retired.
-    pub fn rehome(self, key: &[u8], deadline: Option<u64>) -> NewEntry {
-        // SAFETY: [entry-037] I-OBJECT: retired without its object in the next line.
-        let moved = unsafe { NewEntry::moved(self.as_ref(), key, deadline) };
-        self.retire_moved();
-        moved
+    /// A new entry with the same value, and what is left of this one.
+    pub fn rehome(self, key: &[u8], deadline: Option<u64>) -> (NewEntry, Moved) {
+        // SAFETY: [entry-037] I-OBJECT: this one becomes a `Moved` in the next line.
+        let new = unsafe { NewEntry::moved(self.as_ref(), key, deadline) };
+        (new, self.moved())
     }
 
-    /// Retires the entry after its value went to another one.
-    pub fn retire_moved(self) {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: [entry-038] I-PIN: unlinked, and retired only here.
-        unsafe { reclaim::retire(this.ptr.as_ptr(), this.as_ref().alloc_bytes(), free_shell) };
+    /// The entry after its value went to another one.
+    pub fn moved(self) -> Moved {
+        Moved { ptr: ManuallyDrop::new(self).ptr }
     }
 
     /// Frees at once, when there can be no reader.
@@ -253,5 +250,19 @@ impl Drop for Unlinked {
         let bytes = self.total_bytes();
         // SAFETY: [entry-040] I-PIN: unlinked, and retired only here.
         unsafe { reclaim::retire(self.ptr.as_ptr(), bytes, free_whole) };
+    }
+}
+
+/// An unlinked entry whose value went to another one; dropping it retires what is left.
+pub(in crate::store) struct Moved {
+    ptr: NonNull<u8>,
+}
+
+impl Drop for Moved {
+    fn drop(&mut self) {
+        // SAFETY: [entry-041] I-PIN: retired only here.
+        let entry = unsafe { EntryRef::from_raw(self.ptr) };
+        // SAFETY: [entry-038] I-PIN: unlinked, and its object (if any) has another owner.
+        unsafe { reclaim::retire(self.ptr.as_ptr(), entry.alloc_bytes(), free_shell) };
     }
 }

@@ -32,7 +32,7 @@
 
 mod make;
 
-pub(super) use make::{NewEntry, Unlinked};
+pub(super) use make::{Moved, NewEntry, Unlinked};
 
 use super::footprint::footprint;
 use super::objects::Object;

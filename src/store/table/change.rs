@@ -18,8 +18,7 @@ impl<S> Locked<'_, S> {
         unsafe { Access::locked() }
     }
 
-    fn table_or_new(&mut self, db: u8) -> &Table {
-        let access = self.access_to_change();
+    fn table_or_new<'a>(&mut self, access: Access<'a>, db: u8) -> &'a Table {
         if let Some(table) = self.tables.table(access, db) {
             return table;
         }
@@ -30,25 +29,25 @@ impl<S> Locked<'_, S> {
         self.tables.table(access, db).expect("it was stored in the line above")
     }
 
-    /// Publishes an entry, replacing that of the same key.
-    pub fn put(&mut self, db: u8, hash: u64, entry: NewEntry) {
+    /// Publishes an entry; the one of the same key that it replaces.
+    #[inline]
+    pub fn put(&mut self, db: u8, hash: u64, entry: NewEntry) -> Option<Unlinked> {
         let access = self.access_to_change();
         let tables = self.tables;
-        self.table_or_new(db);
-        let Some(table) = tables.table(access, db) else { return };
+        let table = self.table_or_new(access, db);
         let bytes = entry.total_bytes() as i64;
         let deadline = entry.as_ref().deadline();
-        match table.find(access, hash, entry.as_ref().key()) {
+        let (old, growth) = match table.find(access, hash, entry.as_ref().key()) {
             Some(spot) => {
                 let old = table.replace(access, hash, &spot, entry);
-                add(&tables.writer.bytes, bytes - old.total_bytes() as i64);
+                let growth = -(old.total_bytes() as i64);
+                (Some(old), growth)
             }
-            None => {
-                let frame = table.insert(access, hash, entry, &tables.writer.hasher);
-                add(&tables.writer.bytes, bytes + frame);
-            }
-        }
+            None => (None, table.insert(access, hash, entry, &tables.writer.hasher)),
+        };
+        add(&tables.writer.bytes, bytes + growth);
         self.note_deadline(table, access, hash, deadline);
+        old
     }
 
     /// Keeps the lower bounds of bucket, segment, table and shard.
@@ -77,19 +76,24 @@ impl<S> Locked<'_, S> {
         Some(old)
     }
 
-    /// Replaces the entry of `key` by one with another deadline; false if it is absent.
-    pub fn set_deadline(&mut self, db: u8, hash: u64, key: &[u8], deadline: Option<u64>) -> bool {
+    /// Replaces the entry of `key` by one with another deadline; what is left of the old one.
+    pub fn set_deadline(
+        &mut self,
+        db: u8,
+        hash: u64,
+        key: &[u8],
+        deadline: Option<u64>,
+    ) -> Option<Moved> {
         let access = self.access_to_change();
-        let Some(table) = self.tables.table(access, db) else { return false };
-        let Some(spot) = table.find(access, hash, key) else { return false };
-        // SAFETY: [table-007] I-OBJECT: the old entry is retired without its object below.
+        let table = self.tables.table(access, db)?;
+        let spot = table.find(access, hash, key)?;
+        // SAFETY: [table-007] I-OBJECT: the old entry becomes a `Moved` below.
         let moved = unsafe { NewEntry::moved(spot.entry, key, deadline) };
         let new_bytes = moved.as_ref().alloc_bytes() as i64;
         let old = table.replace(access, hash, &spot, moved);
         add(&self.tables.writer.bytes, new_bytes - old.as_ref().alloc_bytes() as i64);
-        old.retire_moved();
         self.note_deadline(table, access, hash, deadline);
-        true
+        Some(old.moved())
     }
 
     /// Changes the collection of `key` in place.

@@ -43,6 +43,7 @@ impl Flushed {
             }
             let view = View::of(table, access, start);
             let mut price = FLUSH_SEGMENT_PRICE;
+            view.prefetch_all();
             for entry in view.all() {
                 // SAFETY: [table-016] I-PIN: no new pin reaches the table; each entry lies in one
                 // slot, and a position is passed once.

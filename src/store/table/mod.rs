@@ -29,7 +29,7 @@ mod change;
 mod flushed;
 mod view;
 
-use super::entry::{EntryRef, NewEntry, Unlinked};
+use super::entry::{EntryRef, Moved, NewEntry, Unlinked};
 use super::hash::KeyHasher;
 use super::objects::Object;
 use super::segment::{Bucket, NEVER, Place, Segment, Word, home_of, mark};

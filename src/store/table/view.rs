@@ -45,6 +45,16 @@ impl<'a> View<'a> {
         main.chain(chain).filter_map(move |(_, word)| entry_of(word, at))
     }
 
+    /// Asks for the entries whose home is `home`.
+    pub fn prefetch(&self, home: usize) {
+        self.homed(home).for_each(|entry| prefetch_read(entry.as_ptr().as_ptr()));
+    }
+
+    /// Asks for all entries.
+    pub fn prefetch_all(&self) {
+        self.all().for_each(|entry| prefetch_read(entry.as_ptr().as_ptr()));
+    }
+
     /// A lower bound of its deadlines.
     pub fn min_deadline(&self) -> u64 {
         self.at.segment.min_deadline()
@@ -99,6 +109,7 @@ impl<S> Locked<'_, S> {
             return Some(Step { next: view.next(), seen: 0 });
         }
         let home = home_of(hash, view.at.depth);
+        view.prefetch((home + 1) % BUCKETS);
         let mut seen = 0;
         for entry in view.homed(home) {
             seen += 1;
