@@ -41,8 +41,6 @@ pub const WORKERS_MAX: usize = 256;
 pub const BULK_DIRECT_MIN: usize = 32 * 1024;
 /// An entry of at least this size carries a reference count, so that replies can refer to it.
 pub const ENTRY_SHARED_MIN: usize = 16 * 1024;
-/// A large bulk of at least this size is committed in small pages, as its bytes arrive.
-pub const BULK_SMALL_PAGES_MIN: usize = 1024 * 1024;
 /// A string is never longer, whatever `proto-max-bulk-len` says: an entry tells its length in 32
 /// bits. BITFIELD checks where an integer begins, and that one may reach eight bytes further.
 pub const STRING_LEN_MAX: usize = u32::MAX as usize - 8;
@@ -78,6 +76,8 @@ pub const MULTI_BYTES_MAX: usize = 1 << 30;
 pub const SLOWLOG_ARGS_MAX: usize = 32;
 /// Bytes of one argument that the slow log keeps.
 pub const SLOWLOG_ARG_BYTES_MAX: usize = 128;
+/// Bytes of a request that an error reply quotes.
+pub const QUOTED_BYTES_MAX: usize = 128;
 /// Different error codes that are counted apart.
 pub const ERROR_CODES_MAX: usize = 128;
 /// Keys that KEYS looks at before it lets go of a shard's lock.

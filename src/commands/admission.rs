@@ -5,7 +5,9 @@ use super::node::Node;
 use super::session::ReplyMode;
 use super::slowlog::{SlowCommand, cut_args};
 use super::table::{Command, flags};
-use crate::engine::CmdError;
+use super::transactions;
+use crate::engine::{CmdError, shown};
+use crate::limits::QUOTED_BYTES_MAX;
 use crate::net::{Card, Io};
 use crate::resp::{Args, Mark, Reply};
 
@@ -20,14 +22,20 @@ pub(super) fn admit(
     place: Place,
     args: Args<'_>,
 ) -> Result<(), CmdError> {
+    if !command.subs.is_empty() && args.len() > 1 {
+        // A sub-command with a row would have been resolved.
+        return Err(CmdError::unknown_subcommand(command.name, args.get(1)));
+    }
     if !command.arity_fits(args.len()) {
         return Err(CmdError::Arity(place.name().into()));
     }
     if !io.session.authenticated && !command.is(flags::NO_AUTH) {
         return Err(CmdError::text("NOAUTH Authentication required."));
     }
-    if command.is(flags::DENYOOM) && node.is_out_of_memory() {
-        return Err(CmdError::text("OOM command not allowed when used memory > 'maxmemory'."));
+    // Queueing takes memory too, whatever the command.
+    let is_queued = io.session.multi.is_some() && !command.is(flags::NO_MULTI);
+    if (command.is(flags::DENYOOM) || is_queued) && node.is_out_of_memory() {
+        return Err(CmdError::text(OUT_OF_MEMORY));
     }
     if io.session.in_subscribed_mode() && !command.is(flags::IN_SUBSCRIBED) {
         return Err(CmdError::owned(format!(
@@ -48,14 +56,22 @@ pub(super) fn refuse(node: &Node, io: &mut Io<'_, Node>, place: Option<Place>, e
     if let Some(place) = place {
         node.workers[io.local.worker].by_command.of(place).rejected.add(1);
     }
-    answer_error(node, io, error);
+    if place.is_some_and(|place| place.name() == "exec") && io.session.multi.is_some() {
+        transactions::abandon(node, io.session);
+        let text = error.to_string();
+        let why = text.strip_prefix("ERR ").unwrap_or(&text);
+        let text = format!("EXECABORT Transaction discarded because of: {why}");
+        answer_error(node, io, &CmdError::owned(text));
+    } else {
+        answer_error(node, io, error);
+    }
     settle_reply_mode(io, mark);
 }
 
 /// Writes an error reply and counts it by its code.
 pub(super) fn answer_error(node: &Node, io: &mut Io<'_, Node>, error: &CmdError) {
     node.note_error(io.local.worker, error);
-    Reply::new(io.out, io.session.protocol).error(&error.to_string());
+    error.write_to(&mut Reply::new(io.out, io.session.protocol));
 }
 
 /// Drops the reply that CLIENT REPLY asked not to be sent.
@@ -76,19 +92,19 @@ pub(super) fn settle_reply_mode(io: &mut Io<'_, Node>, mark: Mark) {
 
 #[cold]
 pub(super) fn unknown_command(args: Args<'_>) -> CmdError {
-    let cut = |bytes: &[u8]| String::from_utf8_lossy(&bytes[..bytes.len().min(128)]).into_owned();
-    let mut shown = String::new();
+    let mut after = b"', with args beginning with: ".to_vec();
+    let begin = after.len();
     for arg in args.iter_from(1) {
-        if shown.len() >= 128 {
+        let room = QUOTED_BYTES_MAX.saturating_sub(after.len() - begin);
+        if room == 0 {
             break;
         }
-        let room = 128 - shown.len();
-        shown.push_str(&format!("'{}' ", cut(&arg[..arg.len().min(room)])));
+        after.push(b'\'');
+        after.extend_from_slice(shown(arg, room));
+        after.extend_from_slice(b"' ");
     }
-    CmdError::owned(format!(
-        "ERR unknown command '{}', with args beginning with: {shown}",
-        cut(args.get(0))
-    ))
+    let name = shown(args.get(0), QUOTED_BYTES_MAX);
+    CmdError::Bytes([b"ERR unknown command '", name, &after].concat())
 }
 
 #[cold]

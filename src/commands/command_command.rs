@@ -1,5 +1,6 @@
 //! COMMAND: the table, told to clients.
 
+use super::command_keys::{self, KeyUse};
 use super::server::no_such_sub;
 use super::session::Cx;
 use super::table::{Command, Keys, LOOKUP, Outcome, Run, TABLE, acl, flags, flags::*, row};
@@ -127,7 +128,7 @@ fn info(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         match named(name) {
             Some((command, None)) => describe(command, None, reply),
             Some((command, Some(sub))) => describe(sub, Some(command), reply),
-            None => reply.nil_array(),
+            None => reply.nil(),
         }
     }
     Ok(())
@@ -145,9 +146,9 @@ fn describe(command: &Command, parent: Option<&Command>, reply: &mut Reply<'_>) 
     reply.int(command.keys.last as i64);
     reply.int(command.keys.step as i64);
     names(CATEGORIES, categories(command), "@", reply);
-    reply.array(0);
+    reply.set(0);
     describe_keys(command, reply);
-    reply.array(command.subs.len());
+    reply.set(command.subs.len());
     for sub in command.subs {
         describe(sub, Some(command), reply);
     }
@@ -162,43 +163,43 @@ fn names(known: &[(u32, &str)], bits: u32, prefix: &str, reply: &mut Reply<'_>) 
     }
 }
 
-/// The key specification: where the search begins, and how far it goes.
+/// The key specifications: where each search begins, and how far it goes.
 fn describe_keys(command: &Command, reply: &mut Reply<'_>) {
-    let keys = command.keys;
-    if keys.first == 0 {
-        reply.array(0);
-        return;
+    let uses = command_keys::uses(command);
+    reply.set(uses.len());
+    for KeyUse { keys, flags } in uses {
+        reply.map(3);
+        reply.bulk(b"flags");
+        answer_flags(flags, reply);
+        reply.bulk(b"begin_search");
+        reply.map(2);
+        reply.bulk(b"type");
+        reply.bulk(b"index");
+        reply.bulk(b"spec");
+        reply.map(1);
+        reply.bulk(b"index");
+        reply.int(keys.first as i64);
+        reply.bulk(b"find_keys");
+        reply.map(2);
+        reply.bulk(b"type");
+        reply.bulk(b"range");
+        reply.bulk(b"spec");
+        reply.map(3);
+        reply.bulk(b"lastkey");
+        // Relative to the first key, unless it counts from the end.
+        reply.int(if keys.last < 0 { keys.last } else { keys.last - keys.first } as i64);
+        reply.bulk(b"keystep");
+        reply.int(keys.step as i64);
+        reply.bulk(b"limit");
+        reply.int(0);
     }
-    reply.array(1);
-    reply.map(3);
-    reply.bulk(b"flags");
-    let access: &[&str] =
-        if command.is(flags::WRITE) { &["RW", "access", "update"] } else { &["RO", "access"] };
-    reply.set(access.len());
-    for flag in access {
+}
+
+fn answer_flags(flags: &[&str], reply: &mut Reply<'_>) {
+    reply.set(flags.len());
+    for flag in flags {
         reply.simple(flag);
     }
-    reply.bulk(b"begin_search");
-    reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"index");
-    reply.bulk(b"spec");
-    reply.map(1);
-    reply.bulk(b"index");
-    reply.int(keys.first as i64);
-    reply.bulk(b"find_keys");
-    reply.map(2);
-    reply.bulk(b"type");
-    reply.bulk(b"range");
-    reply.bulk(b"spec");
-    reply.map(3);
-    reply.bulk(b"lastkey");
-    // Relative to the first key, unless it counts from the end.
-    reply.int(if keys.last < 0 { keys.last } else { keys.last - keys.first } as i64);
-    reply.bulk(b"keystep");
-    reply.int(keys.step as i64);
-    reply.bulk(b"limit");
-    reply.int(0);
 }
 
 /// COMMAND DOCS [command ...]
@@ -302,15 +303,13 @@ fn getkeys(_cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 /// COMMAND GETKEYSANDFLAGS command [argument ...]
 fn getkeysandflags(_cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let (command, positions) = keys_of(args)?;
+    let argc = args.len() - 2;
     reply.array(positions.len());
-    for at in positions {
-        reply.array(2);
-        reply.bulk(args.get(at + 2));
-        let access: &[&str] =
-            if command.is(flags::WRITE) { &["RW", "access", "update"] } else { &["RO", "access"] };
-        reply.set(access.len());
-        for flag in access {
-            reply.simple(flag);
+    for KeyUse { keys, flags } in command_keys::uses(command) {
+        for at in keys.positions(argc) {
+            reply.array(2);
+            reply.bulk(args.get(at + 2));
+            answer_flags(command_keys::flags_of_request(command, argc, flags), reply);
         }
     }
     Ok(())

@@ -63,6 +63,11 @@ fn echo(_cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 /// SELECT index
 fn select(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let index = parse_i64(args.get(1)).ok_or(CmdError::NotInteger)?;
+    if i32::try_from(index).is_err() {
+        return Err(CmdError::text(
+            "ERR value is out of range, value must between -2147483648 and 2147483647",
+        ));
+    }
     let limit = cx.node().config.values().count("databases").min(DATABASES as u64) as i64;
     if !(0..limit).contains(&index) {
         return Err(CmdError::text("ERR DB index is out of range"));
@@ -128,10 +133,7 @@ fn hello(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             name = Some(client::checked_name(args.get(at + 1))?);
             at += 2;
         } else {
-            return Err(CmdError::owned(format!(
-                "ERR Syntax error in HELLO option '{}'",
-                String::from_utf8_lossy(option)
-            )));
+            return Err(CmdError::quoting("ERR Syntax error in HELLO option '", option, "'"));
         }
     }
     if !cx.session.authenticated {

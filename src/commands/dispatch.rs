@@ -238,7 +238,8 @@ impl<'a> ExecutionRun<'a> {
         let flow = if io.session.multi.is_some() && !command.is(flags::NO_MULTI) {
             transactions::queue(io, row, batch.args(at))
         } else {
-            let takes_bulk = command.is(flags::STORES_SECOND);
+            // Who monitors is shown the arguments after the command has run.
+            let takes_bulk = command.is(flags::STORES_SECOND) && !node.monitors.any();
             let bulk = if takes_bulk { batch.request(at).take_large(2) } else { None };
             let args = batch.args(at);
             let hashed = prepared.hashed.then(|| Key {
@@ -274,10 +275,6 @@ impl<'a> ExecutionRun<'a> {
         if self.untimed > 0 && !matches!(call.command.run, Run::Read(_)) {
             self.settle_reads(io.local);
         }
-        if node.monitors.any() && !call.command.is(flags::SKIP_MONITOR | flags::ADMIN) {
-            let now_us = node.engine.clock.now_us();
-            node.monitors.feed(io.hub, io.card, io.session.db, now_us, call.args);
-        }
         io.card.command.store(call.place.number() + 1, Relaxed);
         let before = io.out.len();
         let (outcome, flow) = match call.command.run {
@@ -295,6 +292,10 @@ impl<'a> ExecutionRun<'a> {
             }
             Run::Session(run) => call_session(io, &TABLE[call.row], run, call.args, self.now_ms),
         };
+        if node.monitors.any() && !call.command.is(flags::SKIP_MONITOR | flags::ADMIN) {
+            let now_us = node.engine.clock.now_us();
+            node.monitors.feed(io.hub, io.card, io.session.db, now_us, call.args);
+        }
         if let Err(error) = &outcome {
             answer_error(node, io, error);
         }

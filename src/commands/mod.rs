@@ -6,6 +6,7 @@ mod admission;
 mod bits;
 mod client;
 mod command_command;
+mod command_keys;
 mod command_stats;
 mod config_command;
 mod connection;

@@ -334,7 +334,7 @@ fn pubsub(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         (b"shardnumsub", _) => numbers(&maps.shard_channels, args, reply),
         (b"numpat", 2) => reply.int(maps.patterns.len() as i64),
         (b"help", 2) => super::help::reply(reply, HELP),
-        _ => return Err(CmdError::unknown_subcommand("pubsub", args.get(1))),
+        _ => return Err(CmdError::wrong_subcommand("pubsub", args.get(1))),
     }
     Ok(())
 }

@@ -154,15 +154,13 @@ fn flush_scripts(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outc
 /// SLOWLOG GET [count]
 fn slowlog_get(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len() > 3 {
-        return Err(CmdError::Arity("slowlog|get".into()));
+        return Err(CmdError::wrong_subcommand("slowlog", args.get(1)));
     }
     let count = match args.try_get(2) {
         None => 10,
         Some(text) => {
-            let count = parse_i64(text).ok_or(CmdError::NotInteger)?;
-            if count < -1 {
-                return Err(CmdError::text("ERR count should be greater than or equal to -1"));
-            }
+            let refused = CmdError::text("ERR count should be greater than or equal to -1");
+            let count = parse_i64(text).filter(|count| *count >= -1).ok_or(refused)?;
             if count == -1 { usize::MAX } else { count as usize }
         }
     };

@@ -182,13 +182,17 @@ fn run_all(cx: &mut Cx<'_>, multi: &Multi, watching: Option<&Watching>, reply: &
         let place = Place::new(*row as usize, sub);
         let started_ns = clock::monotonic_ns();
         let outcome = run_one(cx, &mut held, moment, command, args.as_args(), reply);
+        if node.monitors.any() && !command.is(flags::SKIP_MONITOR | flags::ADMIN) {
+            let now_us = node.engine.clock.now_us();
+            node.monitors.feed(cx.hub, cx.card, cx.session.db, now_us, args.as_args());
+        }
         let calls = node.workers[cx.local.worker].by_command.of(place);
         calls.calls.add(1);
         calls.time_ns.add(clock::monotonic_ns() - started_ns);
         if let Err(error) = outcome {
             calls.failed.add(1);
             node.note_error(cx.local.worker, &error);
-            reply.error(&error.to_string());
+            error.write_to(reply);
         }
     }
     drop(held);
@@ -231,9 +235,6 @@ fn run_one(
     let node = cx.node();
     let (db, worker) = (cx.session.db, cx.local.worker);
     let tally = &node.workers[worker].tally;
-    if node.monitors.any() && !command.is(flags::SKIP_MONITOR | flags::ADMIN) {
-        node.monitors.feed(cx.hub, cx.card, db, node.engine.clock.now_us(), args);
-    }
     match command.run {
         Run::Read(run) => {
             let pin = crate::sync::reclaim::pin();

@@ -1,5 +1,7 @@
 //! The client's mistakes: each becomes an error reply.
 
+use crate::limits::QUOTED_BYTES_MAX;
+use crate::resp::Reply;
 use std::borrow::Cow;
 use std::fmt;
 
@@ -30,6 +32,8 @@ pub enum CmdError {
     Arity(Cow<'static, str>),
     /// Any other: the whole text with its code, `ERR ...`.
     Text(Cow<'static, str>),
+    /// A text that quotes bytes of the request, which are given back as they came.
+    Bytes(Vec<u8>),
 }
 
 impl CmdError {
@@ -43,14 +47,41 @@ impl CmdError {
         CmdError::Text(Cow::Owned(text))
     }
 
+    /// An error that quotes bytes of the request: `before`, the bytes up to a NUL and at most
+    /// 128 of them (as Redis prints them), `after`.
+    pub fn quoting(before: &str, quoted: &[u8], after: &str) -> CmdError {
+        let mut text = before.as_bytes().to_vec();
+        text.extend_from_slice(shown(quoted, QUOTED_BYTES_MAX));
+        text.extend_from_slice(after.as_bytes());
+        CmdError::Bytes(text)
+    }
+
     /// `unknown subcommand`, as Redis words it.
     pub fn unknown_subcommand(command: &str, sub: &[u8]) -> CmdError {
-        let sub = String::from_utf8_lossy(&sub[..sub.len().min(128)]).into_owned();
-        CmdError::owned(format!(
-            "ERR unknown subcommand '{sub}'. Try {} HELP.",
-            command.to_ascii_uppercase()
-        ))
+        let after = format!("'. Try {} HELP.", command.to_ascii_uppercase());
+        CmdError::quoting("ERR unknown subcommand '", sub, &after)
     }
+
+    /// A sub-command that is not there, or not with so many arguments, as Redis words it.
+    pub fn wrong_subcommand(command: &str, sub: &[u8]) -> CmdError {
+        let after = format!("'. Try {} HELP.", command.to_ascii_uppercase());
+        let before = "ERR unknown subcommand or wrong number of arguments for '";
+        CmdError::quoting(before, sub, &after)
+    }
+
+    /// The error as an error reply.
+    pub fn write_to(&self, reply: &mut Reply<'_>) {
+        match self {
+            CmdError::Bytes(text) => reply.error_bytes(text),
+            other => reply.error(&other.to_string()),
+        }
+    }
+}
+
+/// What an error shows of `bytes`: up to a NUL, at most `max` of them.
+pub fn shown(bytes: &[u8], max: usize) -> &[u8] {
+    let cut = &bytes[..bytes.len().min(max)];
+    cut.split(|byte| *byte == 0).next().unwrap_or(cut)
 }
 
 impl fmt::Display for CmdError {
@@ -76,6 +107,7 @@ impl fmt::Display for CmdError {
                 write!(f, "ERR wrong number of arguments for '{command}' command")
             }
             CmdError::Text(text) => f.write_str(text),
+            CmdError::Bytes(text) => f.write_str(&String::from_utf8_lossy(text)),
         }
     }
 }

@@ -13,7 +13,7 @@ mod txn;
 mod walk;
 
 pub use clock::ProcessClock;
-pub use error::CmdError;
+pub use error::{CmdError, shown};
 pub use read::{Read, ReadParts};
 pub use tally::{Count, Tally};
 pub use txn::{Collection, Effects, Event, Moment, Txn, TxnParts};

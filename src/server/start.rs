@@ -28,6 +28,9 @@ const TOKEN_SHUTDOWN: u64 = 2;
 pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let signals = Signals::block()?;
     signal::ignore_sigpipe()?;
+    if let Err(error) = process::disable_huge_pages() {
+        tracing::warn!(%error, "announced lengths may take memory before their bytes arrive");
+    }
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
     let listening = listen::open(&config)?;

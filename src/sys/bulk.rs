@@ -14,9 +14,6 @@
 //! `filled <= len`; nothing else is ever read.
 
 use super::socket;
-use crate::limits::BULK_SMALL_PAGES_MIN;
-use nix::libc::c_void;
-use nix::sys::mman::{MmapAdvise, madvise};
 use std::alloc::{Layout, alloc, dealloc};
 use std::io;
 use std::os::fd::AsFd;
@@ -45,9 +42,6 @@ impl BulkBuf {
         let layout = Layout::from_size_align(headroom.checked_add(len)?.max(1), BULK_ALIGN).ok()?;
         // SAFETY: [sys-006] I-BULK: the layout is not empty.
         let ptr = NonNull::new(unsafe { alloc(layout) })?;
-        if layout.size() >= BULK_SMALL_PAGES_MIN {
-            use_small_pages(ptr, layout.size());
-        }
         Some(BulkBuf { ptr, layout, headroom, len, filled: 0 })
     }
 
@@ -116,17 +110,6 @@ impl BulkBuf {
         // SAFETY: [sys-010] I-BULK: the offset lies in the allocation, or at its end.
         unsafe { self.ptr.as_ptr().add(offset) }
     }
-}
-
-/// With huge pages the first byte would commit 2 MiB of a bulk that may never arrive.
-fn use_small_pages(ptr: NonNull<u8>, len: usize) {
-    let page = super::process::page_bytes() as usize;
-    let skipped = ptr.as_ptr().align_offset(page);
-    let Some(len) = len.checked_sub(skipped).map(|len| len / page * page) else { return };
-    let start = ptr.map_addr(|addr| addr.saturating_add(skipped)).cast::<c_void>();
-    // SAFETY: [sys-016] I-BULK: whole pages of our own allocation; only their size is advised.
-    // Where the kernel does not know the advice, memory is committed in larger steps.
-    let _ = unsafe { madvise(start, len, MmapAdvise::MADV_NOHUGEPAGE) };
 }
 
 impl Drop for BulkBuf {

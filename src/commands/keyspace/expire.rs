@@ -65,10 +65,7 @@ impl Conditions {
                 b"xx" => conditions.xx = true,
                 b"gt" => conditions.gt = true,
                 b"lt" => conditions.lt = true,
-                _ => {
-                    let word = String::from_utf8_lossy(word);
-                    return Err(CmdError::owned(format!("ERR Unsupported option {word}")));
-                }
+                _ => return Err(CmdError::quoting("ERR Unsupported option ", word, "")),
             }
         }
         let Conditions { nx, xx, gt, lt } = conditions;
