@@ -56,7 +56,7 @@ pub(super) fn refuse(node: &Node, io: &mut Io<'_, Node>, place: Option<Place>, e
     if let Some(place) = place {
         node.workers[io.local.worker].by_command.of(place).rejected.add(1);
     }
-    if place.is_some_and(|place| place.name() == "exec") && io.session.multi.is_some() {
+    if place.is_some_and(|place| place.name() == "exec") {
         transactions::abandon(node, io.session);
         let text = error.to_string();
         let why = text.strip_prefix("ERR ").unwrap_or(&text);
