@@ -132,8 +132,8 @@ impl Kind {
         Kind::Memory { min, max: i64::MAX as u64 }
     }
 
-    /// True when a line may give several arguments. A single argument is then cut at its spaces,
-    /// so that `save "60 1"` says the same as `save 60 1`.
+    /// True when a line may give several arguments. Each is then cut at its spaces, so that
+    /// `save "60 1"` says the same as `save 60 1`.
     pub fn takes_many(self) -> bool {
         use Kind::{Addresses, Endpoint, OomScoreAdj, OutputLimits, Percentiles, Save, Set};
         matches!(
@@ -147,11 +147,10 @@ impl Kind {
     pub fn parse(self, args: &[&[u8]], current: &Value) -> Result<Value, Reason> {
         match (self.takes_many(), args) {
             (true, [] | [b""]) => self.parse_many(&[], current),
-            (true, [one]) => {
-                let words: Vec<&[u8]> = one.split(|byte| *byte == b' ').collect();
-                self.parse_many(&words, current)
+            (true, args) => {
+                let cut = args.iter().flat_map(|arg| arg.split(|byte| *byte == b' '));
+                self.parse_many(&cut.collect::<Vec<_>>(), current)
             }
-            (true, many) => self.parse_many(many, current),
             (false, [one]) => self.parse_one(one),
             (false, _) => Err(Reason::Count),
         }
@@ -412,14 +411,17 @@ fn parse_percentiles(args: &[&[u8]]) -> Result<Value, Reason> {
         if !(0.0..=100.0).contains(&value) {
             return Err(Reason::PercentileRange);
         }
-        values.push(value);
+        // What is kept is what is shown, so that a value given back is the value that was set.
+        let shown = format_percentile(value);
+        values.push(shown.parse().map_err(|_| Reason::NotPercentile)?);
     }
     Ok(Value::Percentiles(values))
 }
 
 /// Six decimals without their trailing zeros.
 fn format_percentile(value: f64) -> String {
-    let text = format!("{value:.6}");
+    // Adding zero turns -0 into 0.
+    let text = format!("{:.6}", value + 0.0);
     text.trim_end_matches('0').trim_end_matches('.').into()
 }
 
