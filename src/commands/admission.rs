@@ -32,8 +32,11 @@ pub(super) fn admit(
     if !io.session.authenticated && !command.is(flags::NO_AUTH) {
         return Err(CmdError::text("NOAUTH Authentication required."));
     }
+    if command.is(flags::NO_MULTI) && io.session.multi.is_some() {
+        return Err(CmdError::text("ERR Command not allowed inside a transaction"));
+    }
     // Queueing takes memory too, whatever the command.
-    let is_queued = io.session.multi.is_some() && !command.is(flags::NO_MULTI);
+    let is_queued = io.session.multi.is_some() && !command.is(flags::AT_ONCE);
     if (command.is(flags::DENYOOM) || is_queued) && node.is_out_of_memory() {
         return Err(CmdError::text(OUT_OF_MEMORY));
     }

@@ -33,7 +33,7 @@ pub const ROWS: &[Command] = &[
     client::ROW,
 ];
 
-const QUIT: u32 = ANY_TIME | NO_AUTH | NO_MULTI | IN_SUBSCRIBED;
+const QUIT: u32 = ANY_TIME | NO_AUTH | AT_ONCE | IN_SUBSCRIBED;
 
 /// PING [message]
 fn ping(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -235,7 +235,7 @@ impl<'a> ExecutionRun<'a> {
             return Flow::Park;
         }
         let mark = io.out.mark();
-        let flow = if io.session.multi.is_some() && !command.is(flags::NO_MULTI) {
+        let flow = if io.session.multi.is_some() && !command.is(flags::AT_ONCE) {
             transactions::queue(io, row, batch.args(at))
         } else {
             // Who monitors is shown the arguments after the command has run.

@@ -63,7 +63,7 @@ pub mod flags {
     pub const FAST: u32 = 1 << 11;
     /// Allowed before authentication.
     pub const NO_AUTH: u32 = 1 << 12;
-    /// Not queued by MULTI, and refused inside it where Redis refuses it.
+    /// Refused inside a transaction.
     pub const NO_MULTI: u32 = 1 << 13;
     /// Key positions are not fixed.
     pub const MOVABLE_KEYS: u32 = 1 << 14;
@@ -75,6 +75,8 @@ pub mod flags {
     pub const MAY_REPLICATE: u32 = 1 << 17;
     /// Needs no replication propagation (shown by COMMAND only).
     pub const NO_ASYNC_LOADING: u32 = 1 << 18;
+    /// Runs at once inside a transaction, instead of being queued.
+    pub const AT_ONCE: u32 = 1 << 21;
     /// Answered although the connection is in RESP2 subscribed mode.
     pub const IN_SUBSCRIBED: u32 = 1 << 19;
     /// Stores argument 2 as it is: a large one is handed over instead of copied. Not for

@@ -42,7 +42,7 @@ pub const ROWS: &[Command] = &[
         .doc("2.2.0", "Forgets about watched keys of a transaction."),
 ];
 
-const CONTROL: u32 = NOSCRIPT | LOADING | STALE | NO_MULTI | ALLOW_BUSY;
+const CONTROL: u32 = NOSCRIPT | LOADING | STALE | AT_ONCE | ALLOW_BUSY;
 const UNWATCH: u32 = NOSCRIPT | LOADING | STALE | FAST | ALLOW_BUSY;
 
 /// Queues a command of an open transaction.
