@@ -248,4 +248,43 @@ mod tests {
             assert!(row.doc.len() <= 160, "{}", row.name);
         }
     }
+
+    /// Directives whose values go by another name where they are read.
+    const READ_AS: [(&str, &str); 7] = [
+        ("bind", "listen::open"),
+        ("client-output-buffer-limit", ".output_limit("),
+        ("enable-protected-configs", "Caller::Local"),
+        ("latency-tracking-info-percentiles", ".percentiles("),
+        ("notify-keyspace-events", ".notify_flags("),
+        ("requirepass", ".password_matches("),
+        ("unixsocketperm", "listen::open"),
+    ];
+
+    #[test]
+    fn a_directive_that_nobody_reads_is_marked_as_without_effect() {
+        let mut code = String::new();
+        read_code(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut code);
+        for row in TABLE.iter().filter(|row| !row.is(Flags::ACCEPTED)) {
+            let other = READ_AS.iter().find(|(name, _)| *name == row.name);
+            let read = code.contains(&format!("\"{}\"", row.name))
+                || code.contains(&format!(".{}", row.name.replace('-', "_")))
+                || other.is_some_and(|(_, text)| code.contains(text));
+            assert!(read, "nobody reads '{}': use it, or mark its row accepted()", row.name);
+        }
+    }
+
+    /// All code outside of this room, without unit tests.
+    fn read_code(directory: &std::path::Path, code: &mut String) {
+        for entry in std::fs::read_dir(directory).unwrap().flatten() {
+            let path = entry.path();
+            if path.ends_with("src/config") {
+                continue;
+            }
+            if path.is_dir() {
+                read_code(&path, code);
+            } else if let Ok(text) = std::fs::read_to_string(&path) {
+                code.push_str(text.split("#[cfg(test)]").next().unwrap_or_default());
+            }
+        }
+    }
 }

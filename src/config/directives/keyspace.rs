@@ -18,7 +18,8 @@ pub(super) const ROWS: &[Directive] = &[
         "",
         "Events of keys that are published, by letters; empty for none.",
     ),
-    row("active-expire-effort", Kind::int(1, 10), "1", "How eagerly expired keys are looked for."),
+    row("active-expire-effort", Kind::int(1, 10), "1", "How eagerly expired keys are looked for.")
+        .accepted(),
     row("activerehashing", Kind::Bool, "yes", "Let Redis rehash its tables when idle.").accepted(),
     row("hash-max-listpack-entries", COUNT, "512", "Fields up to which a hash is compact.")
         .alias(&["hash-max-ziplist-entries"]),
@@ -35,7 +36,8 @@ pub(super) const ROWS: &[Directive] = &[
         "-2",
         "Elements of a list node, or its size: -1 for 4 kb, -2 for 8 kb, up to -5 for 64 kb.",
     )
-    .alias(&["list-max-ziplist-size"]),
+    .alias(&["list-max-ziplist-size"])
+    .accepted(),
     row(
         "list-compress-depth",
         Kind::int(0, INT_MAX),
@@ -49,8 +51,10 @@ pub(super) const ROWS: &[Directive] = &[
         "512",
         "Members up to which a set of integers is compact.",
     ),
-    row("set-max-listpack-entries", COUNT, "128", "Members up to which a set is compact."),
-    row("set-max-listpack-value", Kind::memory(0), "64", "Longest member of a compact set."),
+    row("set-max-listpack-entries", COUNT, "128", "Members up to which a set is compact.")
+        .accepted(),
+    row("set-max-listpack-value", Kind::memory(0), "64", "Longest member of a compact set.")
+        .accepted(),
     row("zset-max-listpack-entries", COUNT, "128", "Members up to which a sorted set is compact.")
         .alias(&["zset-max-ziplist-entries"]),
     row(

@@ -45,33 +45,39 @@ pub(super) const ROWS: &[Directive] = &[
         Kind::int(0, INT_MAX),
         "10",
         "How slowly the use counter of a key grows.",
-    ),
+    )
+    .accepted(),
     row(
         "lfu-decay-time",
         Kind::int(0, INT_MAX),
         "1",
         "Minutes after which a use counter is halved.",
-    ),
+    )
+    .accepted(),
     row(
         "lazyfree-lazy-eviction",
         Kind::Bool,
         "no",
         "Free evicted values in the background; dse always does.",
-    ),
+    )
+    .accepted(),
     row(
         "lazyfree-lazy-expire",
         Kind::Bool,
         "no",
         "Free expired values in the background; dse always does.",
-    ),
+    )
+    .accepted(),
     row(
         "lazyfree-lazy-server-del",
         Kind::Bool,
         "no",
         "Free values that a command replaces in the background.",
-    ),
-    row("lazyfree-lazy-user-del", Kind::Bool, "no", "Let DEL behave as UNLINK."),
-    row("lazyfree-lazy-user-flush", Kind::Bool, "no", "Let FLUSHALL and FLUSHDB default to ASYNC."),
+    )
+    .accepted(),
+    row("lazyfree-lazy-user-del", Kind::Bool, "no", "Let DEL behave as UNLINK.").accepted(),
+    row("lazyfree-lazy-user-flush", Kind::Bool, "no", "Let FLUSHALL and FLUSHDB default to ASYNC.")
+        .accepted(),
     row("jemalloc-bg-thread", Kind::Bool, "yes", "Let jemalloc purge in a thread.").accepted(),
     row("activedefrag", Kind::Bool, "no", "Move values to give memory back.").accepted(),
     row(

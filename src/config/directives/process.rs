@@ -23,9 +23,10 @@ pub(super) const ROWS: &[Directive] = &[
         "supervised",
         Kind::Choice(&["upstart", "systemd", "auto", "no"]),
         "no",
-        "Who is told when the server is ready; auto looks for NOTIFY_SOCKET.",
+        "Who is told when the server is ready; dse always looks for NOTIFY_SOCKET.",
     )
-    .fixed(),
+    .fixed()
+    .accepted(),
     row("pidfile", Kind::Text, "", "File that holds the process id while the server runs.").fixed(),
     row("daemonize", Kind::Bool, "no", "Leave the terminal; use a supervisor instead.")
         .fixed()
