@@ -12,7 +12,9 @@
 //! | `shard`, `held` | the store without a lock, and under locks |
 //! | `expire`, `scan`, `watch` | active expiry; SCAN and RANDOMKEY; WATCH |
 //! | `objects` | the collections |
+//! | `codec` | entries as bytes, and back |
 
+mod codec;
 mod entry;
 mod expire;
 mod footprint;
@@ -30,10 +32,12 @@ mod tests;
 mod watch;
 
 pub use crate::sync::reclaim::Pin;
+pub use codec::{DecodedEntry, DecodedValue, encode_entry, encode_entry_head};
 pub use entry::{EntryRef, Kind, SharedValue};
 pub use hash::Key;
 pub use held::{Held, Taken, Value};
 pub use objects::Object;
+pub use objects::codec::{Cursor, Damaged};
 pub use shard::Store;
 pub use shard_set::ShardSet;
 pub use watch::Watch;

@@ -11,3 +11,4 @@ pub mod lzf;
 pub mod quote;
 pub mod rng;
 pub mod time;
+pub mod wire;

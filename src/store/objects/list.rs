@@ -238,6 +238,13 @@ impl List {
         }
     }
 
+    /// The elements from a place that [`Iter::place`] told, if the list was not changed since; all
+    /// for (0, 0).
+    pub(super) fn iter_from(&self, (node, at): (usize, usize), left: usize) -> Iter<'_> {
+        let back = self.nodes.back().map_or((0, 0), |last| (self.nodes.len() - 1, last.len()));
+        Iter { nodes: &self.nodes, front: (node, at), back, left }
+    }
+
     fn iter_span(&self, first: usize, count: usize) -> Iter<'_> {
         if count == 0 {
             return Iter { nodes: &self.nodes, front: (0, 0), back: (0, 0), left: 0 };
@@ -428,6 +435,13 @@ pub struct Iter<'a> {
     /// Node and element behind the one that comes last.
     back: (usize, usize),
     left: usize,
+}
+
+impl Iter<'_> {
+    /// Node and element that come next.
+    pub(super) fn place(&self) -> (usize, usize) {
+        self.front
+    }
 }
 
 impl<'a> Iterator for Iter<'a> {

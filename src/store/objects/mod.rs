@@ -4,6 +4,7 @@
 //! holds, and the extremes ("longest element ever", "most elements ever", "ever held a
 //! non-integer") from which the encoding that Redis would show is derived.
 
+pub mod codec;
 mod dense;
 pub mod extremes;
 pub mod hash;
