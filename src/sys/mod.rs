@@ -12,6 +12,7 @@
 pub mod affinity;
 pub mod bulk;
 pub mod clock;
+pub mod disk;
 pub mod epoll;
 pub mod eventfd;
 mod failure;
