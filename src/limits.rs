@@ -54,6 +54,12 @@ pub const INLINE_MAX: usize = 64 * 1024;
 pub const REQUEST_SPANS_KEPT: usize = 1024;
 /// Bytes of an inline request that memory is kept for once it was answered.
 pub const REQUEST_INLINE_KEPT: usize = 4096;
+/// A bulk of at least this many bytes is received into small pages: with huge ones the first byte
+/// behind an announced length would commit 2 MiB.
+pub const BULK_SMALL_PAGES_MIN: usize = 4 * 1024 * 1024;
+/// Bytes of the largest object that the allocator takes from its arenas; a larger one comes from
+/// the system and goes back there.
+pub const ALLOCATOR_ARENA_OBJECT_MAX: usize = 64 * 1024 * 1024;
 /// Bytes reserved in front of a large bulk for the header of an entry; its key comes on top.
 pub const LARGE_HEADROOM: usize = 64;
 /// Arguments of one request before authentication.
@@ -161,6 +167,7 @@ const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);
 const _: () = assert!(ENTRY_SHARED_MIN <= BULK_DIRECT_MIN);
+const _: () = assert!(BULK_DIRECT_MIN < BULK_SMALL_PAGES_MIN);
 const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
 const _: () = assert!(CONNECTIONS_MAX.is_multiple_of(CONNECTION_CHUNK));
 const _: () = assert!(CONNECTIONS_MAX.is_power_of_two());

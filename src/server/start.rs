@@ -15,7 +15,7 @@ use crate::net::{Hub, HubOptions, run_worker};
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::process::{self, ServiceState};
 use crate::sys::signal::{Signal, Signals};
-use crate::sys::{affinity, clock, signal};
+use crate::sys::{affinity, allocator, clock, signal};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -28,9 +28,7 @@ const TOKEN_SHUTDOWN: u64 = 2;
 pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let signals = Signals::block()?;
     signal::ignore_sigpipe()?;
-    if let Err(error) = process::disable_huge_pages() {
-        tracing::warn!(%error, "announced lengths may take memory before their bytes arrive");
-    }
+    allocator::limit_arena_objects();
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
     let listening = listen::open(&config)?;

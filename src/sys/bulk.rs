@@ -1,7 +1,8 @@
 //! A buffer for one large bulk string, filled straight from the socket.
 //!
 //! Only address space is reserved when the length is announced; pages are committed as bytes
-//! arrive. In front of the bytes lies head room, so that the store can make the very allocation
+//! arrive, and in small pages: a huge one would cost 2 MiB for the first byte of a length that was
+//! only announced. In front of the bytes lies head room, so that the store can make the very allocation
 //! into an entry by writing header and key before the value.
 //!
 //! ```text
@@ -14,6 +15,7 @@
 //! `filled <= len`; nothing else is ever read.
 
 use super::socket;
+use crate::limits::BULK_SMALL_PAGES_MIN;
 use std::alloc::{Layout, alloc, dealloc};
 use std::io;
 use std::os::fd::AsFd;
@@ -21,6 +23,9 @@ use std::ptr::NonNull;
 
 /// Alignment of the allocation.
 pub const BULK_ALIGN: usize = 8;
+
+/// Bytes of a huge page where it matters: x86-64, and AArch64 with small pages of 4 KiB.
+const HUGE_PAGE_BYTES: usize = 2 << 20;
 
 /// A partly filled allocation: `[head room][filled bytes][spare]`.
 pub struct BulkBuf {
@@ -42,6 +47,9 @@ impl BulkBuf {
         let layout = Layout::from_size_align(headroom.checked_add(len)?.max(1), BULK_ALIGN).ok()?;
         // SAFETY: [sys-006] I-BULK: the layout is not empty.
         let ptr = NonNull::new(unsafe { alloc(layout) })?;
+        if layout.size() >= BULK_SMALL_PAGES_MIN {
+            commit_small_pages(ptr, layout.size());
+        }
         Some(BulkBuf { ptr, layout, headroom, len, filled: 0 })
     }
 
@@ -119,6 +127,25 @@ impl Drop for BulkBuf {
     }
 }
 
+/// Asks for small pages inside of an allocation. The kernel may know no huge ones: then there is
+/// nothing to ask for, so a refusal is no error. The advice stays with the pages when the
+/// allocator gives them to somebody else, who then has small pages too.
+fn commit_small_pages(ptr: NonNull<u8>, size: usize) {
+    let page = super::process::page_bytes() as usize;
+    let skipped = ptr.addr().get().wrapping_neg() % page;
+    let Some(len) = size.checked_sub(skipped).map(|rest| rest - rest % page) else { return };
+    let start = ptr.as_ptr().wrapping_add(skipped).cast();
+    // SAFETY: [sys-016] I-BULK: the pages `[start, start + len)` lie in the allocation, and this
+    // advice neither reads nor changes what is in them.
+    _ = unsafe { libc::madvise(start, len, libc::MADV_NOHUGEPAGE) };
+    // The allocator has written its own notes in front of the allocation, and may have committed
+    // a huge page by that, most of which is ours: it goes back.
+    let first = len.min(HUGE_PAGE_BYTES);
+    // SAFETY: [sys-017] I-BULK: the pages lie in the allocation; nothing in it is initialised yet,
+    // so nothing is lost.
+    _ = unsafe { libc::madvise(start, first, libc::MADV_DONTNEED) };
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +206,28 @@ mod tests {
         assert_eq!(empty.filled(), b"");
         assert!(BulkBuf::reserve(usize::MAX, 1).is_none());
         assert!(BulkBuf::reserve(8, usize::MAX / 2).is_none());
+    }
+
+    #[test]
+    fn sizes_around_small_pages() {
+        for len in [BULK_SMALL_PAGES_MIN - 1, BULK_SMALL_PAGES_MIN, BULK_SMALL_PAGES_MIN + 4097] {
+            let mut bulk = BulkBuf::reserve(0, len).expect("a few MiB of memory");
+            let piece: Vec<u8> = (0..65_521u32).map(|at| (at % 251) as u8).collect();
+            while !bulk.is_full() {
+                bulk.extend(&piece[..piece.len().min(len - bulk.filled_len())]);
+            }
+            assert!(bulk.filled().chunks(piece.len()).all(|chunk| piece.starts_with(chunk)));
+        }
+    }
+
+    #[test]
+    fn a_first_byte_commits_no_huge_page() {
+        let before = crate::sys::process::rss_bytes().expect("procfs");
+        let mut bulks: Vec<_> = (0..200).filter_map(|_| BulkBuf::reserve(64, 64 << 20)).collect();
+        bulks.iter_mut().for_each(|bulk| bulk.extend(b"only these"));
+        let after = crate::sys::process::rss_bytes().expect("procfs");
+        // With huge pages: 400 MiB. Generous, for the tests beside this one use memory as well.
+        assert!(after < before + (200 << 20), "{before} -> {after}");
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! out is decided above.
 
 pub mod affinity;
+pub mod allocator;
 pub mod bulk;
 pub mod clock;
 pub mod disk;

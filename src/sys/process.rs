@@ -96,12 +96,6 @@ pub fn set_umask(bits: u32) -> u32 {
     umask(Mode::from_bits_truncate(bits)).bits()
 }
 
-/// From now on memory is committed in small pages. With huge ones the first byte of an allocation
-/// takes 2 MiB, which the 500 MB that a client announced and never sends must not cost.
-pub fn disable_huge_pages() -> io::Result<()> {
-    nix::sys::prctl::set_thp_disable(true).map_err(|cause| failed("disable huge pages", cause))
-}
-
 /// What the service manager is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceState<'a> {

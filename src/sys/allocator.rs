@@ -1,0 +1,56 @@
+//! Settings of the process allocator.
+//!
+//! mimalloc takes an object from an arena, whose size it doubles when it needs the next one, and
+//! keeps notes on the whole arena in huge pages. For an announced 500 MB that never arrive that is
+//! more than a megabyte. An object beyond a bound therefore comes from the system itself.
+//!
+//! Does nothing in a build without mimalloc.
+
+#[cfg(feature = "mimalloc")]
+mod mimalloc {
+    use crate::limits::ALLOCATOR_ARENA_OBJECT_MAX;
+    use std::ffi::{c_int, c_long};
+
+    /// `mi_option_arena_max_object_size`, which counts in KiB.
+    const ARENA_MAX_OBJECT_SIZE: c_int = 45;
+    /// What the option is unless someone set it, and what tells that it is the option meant: its
+    /// number is the allocator's own affair and may be another in its next version.
+    const DEFAULT_KIB: c_long = 2 << 20;
+
+    unsafe extern "C" {
+        fn mi_option_get(option: c_int) -> c_long;
+        fn mi_option_set(option: c_int, value: c_long);
+    }
+
+    pub(super) fn limit_arena_objects() -> bool {
+        // SAFETY: [sys-018] I-ALLOCATOR: reads an integer; a number without an option reads as 0.
+        if unsafe { mi_option_get(ARENA_MAX_OBJECT_SIZE) } != DEFAULT_KIB {
+            return false;
+        }
+        let kib = (ALLOCATOR_ARENA_OBJECT_MAX / 1024) as c_long;
+        // SAFETY: [sys-019] I-ALLOCATOR: sets the option that was just recognised.
+        unsafe { mi_option_set(ARENA_MAX_OBJECT_SIZE, kib) };
+        true
+    }
+}
+
+/// Has objects larger than `limits::ALLOCATOR_ARENA_OBJECT_MAX` come from the system. False if
+/// the option has another value than its default: it was set from outside, or is unknown.
+pub fn limit_arena_objects() -> bool {
+    #[cfg(feature = "mimalloc")]
+    return mimalloc::limit_arena_objects();
+    #[cfg(not(feature = "mimalloc"))]
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    #[cfg(feature = "mimalloc")]
+    fn the_option_is_recognised_and_large_objects_still_work() {
+        assert!(super::limit_arena_objects(), "this version of the allocator has it elsewhere");
+        assert!(!super::limit_arena_objects(), "what was set is left alone");
+        let large: Vec<Vec<u8>> = (0..4).map(|_| vec![0; 100 << 20]).collect();
+        assert!(large.iter().all(|bytes| bytes[bytes.len() - 1] == 0));
+    }
+}
