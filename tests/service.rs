@@ -8,7 +8,7 @@ use common::server::Server;
 use common::value::Value;
 use common::wire::{Client, WireError, encode};
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -336,6 +336,82 @@ fn a_port_in_use_is_one_clear_line() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains(&port) && text.contains("in use"), "{text}");
     assert_eq!(output.status.code(), Some(1));
+}
+
+/// A port that nobody listens on at this moment.
+fn free_port() -> u16 {
+    let probe = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    probe.local_addr().expect("a bound socket").port()
+}
+
+fn is_refused(address: &str) -> bool {
+    TcpStream::connect(address).is_err()
+}
+
+#[test]
+fn the_port_can_be_changed_and_the_old_one_is_closed() {
+    let server = server(&[]);
+    let mut client = server.client();
+    let port = free_port().to_string();
+    assert_eq!(client.call(&["CONFIG", "SET", "port", &port]), Ok(simple("OK")));
+    let new: std::net::SocketAddr = format!("127.0.0.1:{port}").parse().expect("an address");
+    let mut newcomer = Client::connect(new).expect("the new port is open");
+    assert_eq!(newcomer.call(&["PING"]), Ok(simple("PONG")));
+    assert!(is_refused(&server.address.to_string()), "the old port is closed");
+    assert_eq!(client.call(&["PING"]), Ok(simple("PONG")), "who was connected stays so");
+    // And back, several times: worker 0 accepts all the while.
+    let old = server.address.port().to_string();
+    for _ in 0..20 {
+        for (port, address) in [(&old, server.address), (&port, new)] {
+            assert_eq!(client.call(&["CONFIG", "SET", "port", port]), Ok(simple("OK")));
+            let mut newcomer = Client::connect(address).expect("the port is open");
+            assert_eq!(newcomer.call(&["PING"]), Ok(simple("PONG")));
+        }
+    }
+    assert_eq!(client.call(&["CONFIG", "SET", "port", "0"]), Ok(simple("OK")));
+    assert!(is_refused(&new.to_string()), "0 turns TCP off");
+    assert_eq!(client.call(&["CONFIG", "SET", "port", &old]), Ok(simple("OK")));
+    assert_eq!(server.client().call(&["PING"]), Ok(simple("PONG")));
+}
+
+#[test]
+fn a_port_that_is_taken_changes_nothing() {
+    let server = server(&[]);
+    let mut client = server.client();
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = taken.local_addr().expect("a bound socket").port().to_string();
+    let error = "ERR CONFIG SET failed (possibly related to argument 'port') - \
+                 Unable to listen on this port. Check server logs.";
+    let set = ["CONFIG", "SET", "maxmemory", "10000001", "port", &port, "timeout", "77"];
+    assert_eq!(client.call(&set), Ok(Value::Error(error.into())));
+    let old = server.address.port().to_string();
+    for (name, value) in [("maxmemory", "0"), ("port", old.as_str()), ("timeout", "0")] {
+        let expected = Value::Array(vec![Value::bulk(name), Value::bulk(value)]);
+        assert_eq!(client.call(&["CONFIG", "GET", name]), Ok(expected));
+    }
+    assert_eq!(server.client().call(&["PING"]), Ok(simple("PONG")), "still reached there");
+}
+
+#[test]
+fn addresses_can_be_exchanged_for_all_and_back() {
+    let server = server(&[]);
+    let mut client = server.client();
+    let other = format!("127.0.0.2:{}", server.address.port());
+    assert!(is_refused(&other));
+    // One of all addresses cannot be had beside all: the one goes first.
+    assert_eq!(client.call(&["CONFIG", "SET", "bind", "* -::*"]), Ok(simple("OK")));
+    assert!(!is_refused(&other));
+    assert_eq!(server.client().call(&["PING"]), Ok(simple("PONG")));
+    assert_eq!(client.call(&["CONFIG", "SET", "bind", "127.0.0.1"]), Ok(simple("OK")));
+    assert!(is_refused(&other));
+    assert_eq!(server.client().call(&["PING"]), Ok(simple("PONG")));
+    let error = "ERR CONFIG SET failed (possibly related to argument 'bind') - \
+                 Failed to bind to specified addresses.";
+    for nowhere in ["192.0.2.1", "999.999.999.999", "127.0.0.1 192.0.2.1"] {
+        let set = ["CONFIG", "SET", "bind", nowhere];
+        assert_eq!(client.call(&set), Ok(Value::Error(error.into())), "{nowhere}");
+        assert_eq!(server.client().call(&["PING"]), Ok(simple("PONG")), "{nowhere}");
+    }
 }
 
 #[test]

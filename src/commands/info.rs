@@ -104,7 +104,7 @@ fn server(view: &View<'_>, out: &mut String) {
     line!(out, "process_id:{}", process::pid());
     line!(out, "process_supervised:no");
     line!(out, "run_id:{}", identity.run_id);
-    line!(out, "tcp_port:{}", identity.port);
+    line!(out, "tcp_port:{}", view.node.config.values().count("port"));
     line!(out, "server_time_usec:{}", view.node.engine.clock.now_us());
     line!(out, "uptime_in_seconds:{uptime_s}");
     line!(out, "uptime_in_days:{}", uptime_s / 86_400);

@@ -60,8 +60,6 @@ pub struct Identity {
     pub executable: String,
     /// Path of the configuration file; empty without one.
     pub config_file: String,
-    /// The port that clients reach it on; 0: none.
-    pub port: u16,
 }
 
 /// One worker's numbers: it writes, INFO sums.

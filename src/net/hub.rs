@@ -1,8 +1,10 @@
 //! All connections and workers of the process: who is where, and how to reach them.
 
 use super::card::Card;
+use super::listener::{Gate, Listener};
 use super::service::Service;
 use super::turn::Link;
+use super::worker::{TOKEN_BELL, TOKEN_LISTENER};
 use crate::limits::{CONNECTION_CHUNK, CONNECTIONS_MAX};
 use crate::sync::park::Parker;
 use crate::sync::ring::Ring;
@@ -11,7 +13,7 @@ use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::eventfd::EventFd;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Names a connection: its slot, and which life of the slot. A stale id reaches nobody.
 pub use crate::sync::turn::Handle as ConnId;
@@ -59,6 +61,7 @@ pub struct Hub<S: Service> {
     pub(super) ring: Ring,
     pub(super) posts: Box<[Post]>,
     parkers: Box<[Parker]>,
+    gate: Mutex<Gate>,
     stopping: AtomicBool,
 }
 
@@ -73,7 +76,7 @@ impl<S: Service> Hub<S> {
                 bell: EventFd::new()?,
                 connections: AtomicUsize::new(0),
             };
-            post.epoll.add(&post.bell, super::worker::TOKEN_BELL, Interest::WAKEUP)?;
+            post.epoll.add(&post.bell, TOKEN_BELL, Interest::WAKEUP)?;
             posts.push(post);
         }
         Ok(Hub {
@@ -87,6 +90,7 @@ impl<S: Service> Hub<S> {
             ring: Ring::with_capacity(CONNECTIONS_MAX),
             posts: posts.into(),
             parkers: (0..options.workers).map(|_| Parker::new()).collect(),
+            gate: Mutex::new(Gate::new()),
             stopping: AtomicBool::new(false),
         })
     }
@@ -94,6 +98,26 @@ impl<S: Service> Hub<S> {
     /// How the hub was set up.
     pub fn options(&self) -> HubOptions {
         self.options
+    }
+
+    /// Exchanges the sockets that connections are accepted from. Nobody is accepted while `change`
+    /// runs; a listener that it drops is closed at once.
+    pub fn change_listeners<R>(&self, change: impl FnOnce(&mut Vec<Listener>) -> R) -> R {
+        self.lock_gate().change(&self.posts[0].epoll, TOKEN_LISTENER, change)
+    }
+
+    /// Accepts from the listener that has `place` in the list.
+    pub(super) fn accept(&self, place: usize) {
+        self.lock_gate().accept(self, &self.posts[0].epoll, place);
+    }
+
+    /// Watches the listeners, if they are not watched already.
+    pub(super) fn watch_listeners(&self) {
+        self.lock_gate().watch(&self.posts[0].epoll, TOKEN_LISTENER);
+    }
+
+    fn lock_gate(&self) -> MutexGuard<'_, Gate> {
+        self.gate.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Connections open now.

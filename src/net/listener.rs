@@ -1,6 +1,8 @@
 //! Accepting connections.
 //!
-//! Listeners belong to worker 0. A connection goes to the worker with the fewest. When the
+//! Worker 0 accepts; the listeners may be exchanged at any time from any thread. They are changed
+//! and accepted from under one lock, so that a port is free the moment its listener is dropped.
+//! A connection goes to the worker with the fewest. When the
 //! process runs out of descriptors the listener rests until a later tick instead of spinning;
 //! when `maxclients` are open, a newcomer is told so and closed.
 
@@ -10,9 +12,10 @@ use super::service::Service;
 use super::turn::Link;
 use crate::limits::ACCEPTS_PER_EVENT;
 use crate::sync::turn::Finish;
-use crate::sys::epoll::Interest;
+use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::socket::{self, Accepted};
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,36 +23,107 @@ use std::sync::atomic::Ordering::Relaxed;
 /// A socket that connections are accepted from.
 pub struct Listener {
     fd: OwnedFd,
-    /// The path, of a unix socket.
-    unix_path: Option<PathBuf>,
+    place: Place,
+}
+
+/// Where a listener is reached.
+enum Place {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// The listeners, and whether they are watched.
+pub(super) struct Gate {
+    listeners: Vec<Listener>,
+    /// Nobody is accepted before worker 0 runs, or while no descriptor is free.
+    resting: bool,
 }
 
 /// How an attempt to accept ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Accepting {
+enum Accepting {
     /// Nobody waits any more, or enough were taken for now.
     Done,
     /// No descriptor is free: try again later.
     Exhausted,
 }
 
+impl Gate {
+    pub(super) fn new() -> Gate {
+        Gate { listeners: Vec::new(), resting: true }
+    }
+
+    /// Accepts from the listener that has `place` in the list, if there is one.
+    pub(super) fn accept<S: Service>(&mut self, hub: &Hub<S>, epoll: &Epoll, place: usize) {
+        let Some(listener) = self.listeners.get(place) else { return };
+        if listener.accept_some(hub) == Accepting::Exhausted && !self.resting {
+            tracing::warn!("no descriptor is free: new connections wait");
+            self.rest(epoll);
+        }
+    }
+
+    /// Watches the listeners (again), each under `first_token` plus its place.
+    pub(super) fn watch(&mut self, epoll: &Epoll, first_token: u64) {
+        if !std::mem::replace(&mut self.resting, false) {
+            return;
+        }
+        for (token, listener) in (first_token..).zip(&self.listeners) {
+            if let Err(error) = epoll.add(&listener.fd, token, Interest::LISTENER) {
+                tracing::warn!(%error, "cannot watch a listening socket");
+            }
+        }
+    }
+
+    /// Lets `change` exchange listeners. Places may be others afterwards: an event that was
+    /// collected before reaches the wrong listener, where nobody may wait.
+    pub(super) fn change<R>(
+        &mut self,
+        epoll: &Epoll,
+        first_token: u64,
+        change: impl FnOnce(&mut Vec<Listener>) -> R,
+    ) -> R {
+        let was_resting = self.resting;
+        self.rest(epoll);
+        let changed = change(&mut self.listeners);
+        if !was_resting {
+            self.watch(epoll, first_token);
+        }
+        changed
+    }
+
+    /// Watches no listener for a while.
+    fn rest(&mut self, epoll: &Epoll) {
+        if std::mem::replace(&mut self.resting, true) {
+            return;
+        }
+        for listener in &self.listeners {
+            // One that stays registered only costs rounds until it is watched again.
+            let _ = epoll.remove(&listener.fd);
+        }
+    }
+}
+
 impl Listener {
-    /// A listening TCP socket.
-    pub fn tcp(fd: OwnedFd) -> Listener {
-        Listener { fd, unix_path: None }
+    /// A TCP socket that listens on `address`.
+    pub fn tcp(fd: OwnedFd, address: SocketAddr) -> Listener {
+        Listener { fd, place: Place::Tcp(address) }
     }
 
     /// A listening unix socket bound to `path`.
     pub fn unix(fd: OwnedFd, path: &Path) -> Listener {
-        Listener { fd, unix_path: Some(path.into()) }
+        Listener { fd, place: Place::Unix(path.into()) }
     }
 
-    pub(super) fn fd(&self) -> &OwnedFd {
-        &self.fd
+    /// The address that it listens on; `None` of a unix socket.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self.place {
+            Place::Tcp(address) => Some(address),
+            Place::Unix(_) => None,
+        }
     }
 
     /// Accepts until nobody waits, at most [`ACCEPTS_PER_EVENT`].
-    pub(super) fn accept_some<S: Service>(&self, hub: &Hub<S>) -> Accepting {
+    fn accept_some<S: Service>(&self, hub: &Hub<S>) -> Accepting {
         for _ in 0..ACCEPTS_PER_EVENT {
             match socket::accept(self.fd.as_fd()) {
                 Ok(accepted) => self.admit(hub, accepted),
@@ -73,7 +147,7 @@ impl Listener {
             let _ = socket::send(accepted.fd.as_fd(), terms.refusal);
             return;
         };
-        if self.unix_path.is_none() {
+        if let Place::Tcp(_) = self.place {
             // A connection that cannot be tuned still works.
             let _ = socket::set_nodelay(accepted.fd.as_fd());
             if terms.keepalive_s > 0 {
@@ -123,13 +197,13 @@ impl Listener {
     }
 
     fn ends(&self, accepted: &Accepted) -> (Peer, Peer) {
-        match &self.unix_path {
-            None => {
+        match &self.place {
+            Place::Tcp(_) => {
                 let peer = accepted.peer.clone();
                 let local = socket::local_name(accepted.fd.as_fd()).unwrap_or(peer.clone());
                 (peer, local)
             }
-            Some(path) => (Peer::Unix(path.clone()), Peer::Unix(path.clone())),
+            Place::Unix(path) => (Peer::Unix(path.clone()), Peer::Unix(path.clone())),
         }
     }
 }

@@ -5,28 +5,24 @@
 //! only after it has announced that and has found the ring empty ([`crate::sync::park`]).
 
 use super::hub::{ConnId, Hub};
-use super::listener::{Accepting, Listener};
 use super::scratch::RequestScratch;
 use super::service::{Service, TickOutcome};
 use super::turn::{Link, TurnContext, Verdict};
 use crate::limits::{EPOLL_EVENTS, SHARE_EVENTS_ABOVE, TICK_MS};
 use crate::sync::turn::{Finish, Turn, flags};
 use crate::sys::clock;
-use crate::sys::epoll::{Event, Events, Interest};
+use crate::sys::epoll::{Event, Events};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Tokens that are no connection: their upper half is a generation that never occurs (even
 /// generations are vacant).
 pub(super) const TOKEN_BELL: u64 = 0;
-const TOKEN_LISTENER: u64 = 1;
+pub(super) const TOKEN_LISTENER: u64 = 1;
 const TOKEN_LISTENERS_END: u64 = TOKEN_LISTENER + 1024;
 
 struct Worker<'h, S: Service> {
     hub: &'h Hub<S>,
     index: usize,
-    listeners: &'h [Listener],
-    /// The listeners rest since no descriptor was free.
-    resting: bool,
     scratch: RequestScratch,
     local: S::Local,
     events: Events,
@@ -35,14 +31,11 @@ struct Worker<'h, S: Service> {
     more: bool,
 }
 
-/// Runs worker `index` of the hub on this thread until the hub is stopped. `listeners` are
-/// served by worker 0.
-pub fn run_worker<S: Service>(hub: &Hub<S>, index: usize, listeners: &[Listener]) {
+/// Runs worker `index` of the hub on this thread until the hub is stopped. Worker 0 accepts.
+pub fn run_worker<S: Service>(hub: &Hub<S>, index: usize) {
     let mut worker = Worker {
         hub,
         index,
-        listeners: if index == 0 { listeners } else { &[] },
-        resting: true,
         scratch: RequestScratch::new(),
         local: hub.service.local(index),
         events: Events::with_capacity(EPOLL_EVENTS),
@@ -128,7 +121,9 @@ impl<S: Service> Worker<'_, S> {
     fn on_event(&mut self, event: Event) {
         match event.token {
             TOKEN_BELL => {} // Edge-triggered: the ring, which is looked at next, is the message.
-            token if token < TOKEN_LISTENERS_END => self.accept((token - TOKEN_LISTENER) as usize),
+            token if token < TOKEN_LISTENERS_END => {
+                self.hub.accept((token - TOKEN_LISTENER) as usize);
+            }
             token => {
                 let id = ConnId::from_bits(token);
                 let Some(slot) = self.hub.slot(id.index) else { return };
@@ -180,35 +175,6 @@ impl<S: Service> Worker<'_, S> {
         }
     }
 
-    fn accept(&mut self, listener: usize) {
-        let Some(listener) = self.listeners.get(listener) else { return };
-        if listener.accept_some(self.hub) == Accepting::Exhausted && !self.resting {
-            tracing::warn!("no descriptor is free: new connections wait");
-            self.rest();
-        }
-    }
-
-    /// Stops listening for a while.
-    fn rest(&mut self) {
-        for listener in self.listeners {
-            // One that stays registered only costs rounds until the next tick.
-            let _ = self.hub.posts[self.index].epoll.remove(listener.fd());
-        }
-        self.resting = true;
-    }
-
-    /// Listens (again).
-    fn listen(&mut self) {
-        self.resting = false;
-        for (place, listener) in self.listeners.iter().enumerate() {
-            let token = TOKEN_LISTENER + place as u64;
-            let post = &self.hub.posts[self.index];
-            if let Err(error) = post.epoll.add(listener.fd(), token, Interest::LISTENER) {
-                tracing::warn!(%error, "cannot watch a listening socket");
-            }
-        }
-    }
-
     fn tick(&mut self) {
         let now = clock::monotonic_ns();
         if now < self.next_tick_ns && !self.more {
@@ -216,8 +182,8 @@ impl<S: Service> Worker<'_, S> {
         }
         if now >= self.next_tick_ns {
             self.next_tick_ns = now + TICK_MS * 1_000_000;
-            if self.resting && !self.listeners.is_empty() {
-                self.listen();
+            if self.index == 0 {
+                self.hub.watch_listeners();
             }
         }
         let outcome = self.hub.service.tick(self.hub, &mut self.local, self.index);

@@ -4,7 +4,7 @@
 
 use super::banner::{self, Facts};
 use super::error::StartError;
-use super::listen::{self, Listening};
+use super::listen;
 use super::logging::Logging;
 use super::pidfile::PidFile;
 use super::{descriptors, facts};
@@ -19,6 +19,7 @@ use crate::sys::{affinity, allocator, clock, signal};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 const TOKEN_SIGNAL: u64 = 1;
@@ -31,15 +32,17 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     allocator::limit_arena_objects();
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
-    let listening = listen::open(&config)?;
+    let mut listening = listen::open(&config)?;
     let facts = facts::collect(&config, &listening, workers, clients);
     let identity = identify(&config);
     let busy_poll_us = config.hot.busy_poll_us();
     let node = Node::new(config, identity, workers.count)?;
-    let hub = Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?;
+    let hub = Arc::new(Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?);
+    hub.change_listeners(|listeners| listeners.append(&mut listening.listeners));
+    listen::follow_config(&hub);
     let _pidfile = write_pidfile(&hub.service.config);
     show(&facts);
-    serve(&hub, &listening, &signals, log)?;
+    serve(&hub, &signals, log)?;
     if let Some(path) = &listening.unix_path {
         // Someone may have removed it already.
         let _ = std::fs::remove_file(path);
@@ -72,12 +75,7 @@ fn show(facts: &Facts) {
 }
 
 /// Runs the workers until the end.
-fn serve(
-    hub: &NodeHub,
-    listening: &Listening,
-    signals: &Signals,
-    log: &Logging,
-) -> Result<(), StartError> {
+fn serve(hub: &NodeHub, signals: &Signals, log: &Logging) -> Result<(), StartError> {
     let cpus = affinity::available_cpus();
     let count = hub.options().workers;
     std::thread::scope(|scope| {
@@ -92,7 +90,7 @@ fn serve(
                 {
                     tracing::warn!(%error, "this worker is not pinned");
                 }
-                run_worker(hub, index, &listening.listeners);
+                run_worker(hub, index);
             };
             std::thread::Builder::new().name(name).spawn_scoped(scope, body)?;
         }
@@ -191,6 +189,5 @@ fn identify(config: &Config) -> Identity {
         started_ms: clock::wall_ms(),
         executable: path.unwrap_or_default(),
         config_file: config.file().map(|path| path.display().to_string()).unwrap_or_default(),
-        port: config.values().count("port") as u16,
     }
 }

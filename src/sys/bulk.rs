@@ -1,9 +1,9 @@
 //! A buffer for one large bulk string, filled straight from the socket.
 //!
 //! Only address space is reserved when the length is announced; pages are committed as bytes
-//! arrive, and in small pages: a huge one would cost 2 MiB for the first byte of a length that was
-//! only announced. In front of the bytes lies head room, so that the store can make the very allocation
-//! into an entry by writing header and key before the value.
+//! arrive, and small ones: a huge page would cost 2 MiB for the first byte of a length that was
+//! only announced. In front of the bytes lies head room, so that the store can make the very
+//! allocation into an entry by writing header and key before the value.
 //!
 //! ```text
 //!   ptr (aligned to 8)

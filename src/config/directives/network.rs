@@ -12,10 +12,8 @@ pub(super) const ROWS: &[Directive] = &[
         Kind::Addresses,
         "127.0.0.1",
         "Addresses to listen on; * and ::* stand for all. Redis' default is * -::*.",
-    )
-    .restart(),
-    row("port", Kind::int(0, PORT_MAX), "6379", "TCP port to listen on; 0 turns TCP off.")
-        .restart(),
+    ),
+    row("port", Kind::int(0, PORT_MAX), "6379", "TCP port to listen on; 0 turns TCP off."),
     row("unixsocket", Kind::Text, "", "Path of a unix socket to listen on; empty for none.")
         .fixed(),
     row("unixsocketperm", Kind::Octal { max: 0o777 }, "0", "Mode of the unix socket; 0 leaves it.")
