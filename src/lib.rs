@@ -8,7 +8,7 @@
 //! | L0 | [`limits`], [`util`] |
 //! | L1 | [`sync`], [`sys`] (both may contain unsafe code) |
 //! | L2 | [`resp`], [`store`], [`config`] |
-//! | L3 | [`net`] |
+//! | L3 | [`net`], [`snapshot`] |
 //! | L4 | [`engine`] |
 //! | L5 | [`commands`] |
 //! | L6 | [`server`] |
@@ -30,6 +30,8 @@ pub mod store;
 
 #[cfg(not(loom))]
 pub mod net;
+#[cfg(not(loom))]
+pub mod snapshot;
 
 #[cfg(not(loom))]
 pub mod engine;

@@ -163,6 +163,13 @@ pub const SET_INTS_MAX: usize = 512;
 /// Members that one command draws with repetition; more are refused as out of range.
 pub const RANDOM_MEMBERS_MAX: usize = 1 << 24;
 
+/// Bytes of entries in one block of a snapshot; an entry that does not fit spans several blocks.
+pub const SNAPSHOT_BLOCK_BYTES: usize = 1024 * 1024;
+/// Entries that are put under one lock while a snapshot is loaded.
+pub const SNAPSHOT_BATCH_ENTRIES: usize = 256;
+/// Snapshots that are kept; older ones are removed when a new one was published.
+pub const SNAPSHOTS_KEPT: usize = 2;
+
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);

@@ -146,7 +146,7 @@ impl Object {
 
 fn encode_list(list: &List, cursor: &mut Cursor, end: usize, out: &mut Vec<u8>) {
     let mut elements = list.iter_from(cursor.place, list.len() - cursor.done);
-    while let Some(element) = elements.next() {
+    for element in elements.by_ref() {
         put_string(out, element);
         cursor.done += 1;
         if out.len() >= end {
