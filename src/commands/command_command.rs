@@ -15,9 +15,9 @@ pub const ROW: Command = row("command", -1, Keys::NONE, SUB, acl::CONNECTION, Ru
             .doc("2.8.13", "Returns the number of commands."),
         row("docs", -2, Keys::NONE, SUB, acl::CONNECTION, Run::Session(docs))
             .doc("7.0.0", "Returns the documentation of commands."),
-        row("getkeys", -3, Keys::NONE, SUB, acl::CONNECTION, Run::Session(getkeys))
+        row("getkeys", -4, Keys::NONE, SUB, acl::CONNECTION, Run::Session(getkeys))
             .doc("2.8.13", "Returns the keys of a command."),
-        row("getkeysandflags", -3, Keys::NONE, SUB, acl::CONNECTION, Run::Session(getkeysandflags))
+        row("getkeysandflags", -4, Keys::NONE, SUB, acl::CONNECTION, Run::Session(getkeysandflags))
             .doc("7.0.0", "Returns the keys of a command with what becomes of them."),
         row("help", 2, Keys::NONE, SUB, acl::CONNECTION, Run::Session(help))
             .doc("5.0.0", "Returns helpful text about the sub-commands."),
@@ -70,8 +70,26 @@ const CATEGORIES: &[(u32, &str)] = &[
     (acl::SCRIPTING, "scripting"),
 ];
 
-/// All categories of a command: those of its row, and those that follow from its flags.
+/// The commands that clients are told about, which are all but the guards against HTTP.
+fn listed() -> impl Iterator<Item = &'static Command> {
+    TABLE.iter().filter(|command| is_listed(command))
+}
+
+fn is_listed(command: &Command) -> bool {
+    !matches!(command.name, "host:" | "post")
+}
+
+/// True of a command that does nothing without a sub-command.
+fn is_container(command: &Command) -> bool {
+    !command.subs.is_empty() && command.arity < -1
+}
+
+/// All categories of a command: those of its row, and those that follow from its flags. Access to
+/// a container means nothing: it is given to its sub-commands.
 fn categories(command: &Command) -> u32 {
+    if is_container(command) {
+        return acl::SLOW;
+    }
     let mut bits = command.acl;
     let mut add = |on: bool, category: u32| {
         if on {
@@ -92,8 +110,8 @@ fn all(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     if args.len() > 1 {
         return no_such_sub(cx, args, reply);
     }
-    reply.array(TABLE.len());
-    for command in TABLE.iter() {
+    reply.array(listed().count());
+    for command in listed() {
         describe(command, None, reply);
     }
     Ok(())
@@ -101,7 +119,7 @@ fn all(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// COMMAND COUNT
 fn count(_cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.int(TABLE.len() as i64);
+    reply.int(listed().count() as i64);
     Ok(())
 }
 
@@ -109,6 +127,9 @@ fn count(_cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 fn named(name: &[u8]) -> Option<(&'static Command, Option<&'static Command>)> {
     let mut parts = name.splitn(2, |byte| *byte == b'|');
     let command = &TABLE[LOOKUP.find(parts.next()?)?];
+    if !is_listed(command) {
+        return None;
+    }
     match parts.next() {
         None => Some((command, None)),
         Some(sub) => {
@@ -142,9 +163,10 @@ fn describe(command: &Command, parent: Option<&Command>, reply: &mut Reply<'_>) 
     }
     reply.int(command.arity as i64);
     names(FLAG_NAMES, command.flags, "", reply);
-    reply.int(command.keys.first as i64);
-    reply.int(command.keys.last as i64);
-    reply.int(command.keys.step as i64);
+    let keys = if is_container(command) { Keys::NONE } else { command.keys };
+    reply.int(keys.first as i64);
+    reply.int(keys.last as i64);
+    reply.int(keys.step as i64);
     names(CATEGORIES, categories(command), "@", reply);
     reply.set(0);
     describe_keys(command, reply);
@@ -205,7 +227,7 @@ fn answer_flags(flags: &[&str], reply: &mut Reply<'_>) {
 /// COMMAND DOCS [command ...]
 fn docs(_cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let found: Vec<(&Command, Option<&Command>)> = match args.len() {
-        2 => TABLE.iter().map(|command| (command, None)).collect(),
+        2 => listed().map(|command| (command, None)).collect(),
         _ => args.iter_from(2).filter_map(named).collect(),
     };
     reply.map(found.len());
@@ -262,30 +284,33 @@ fn group(command: &Command) -> &'static str {
 
 /// COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]
 fn list(_cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let fits: Box<dyn Fn(&Command) -> bool> = match args.len() {
-        2 => Box::new(|_| true),
+    let fits: Box<dyn Fn(&Command, &str) -> bool> = match args.len() {
+        2 => Box::new(|_, _| true),
         5 if args.get(2).eq_ignore_ascii_case(b"filterby") => {
             let value = args.get(4).to_vec();
             match args.get(3).to_ascii_lowercase().as_slice() {
-                b"module" => Box::new(|_| false),
+                b"module" => Box::new(|_, _| false),
                 b"aclcat" => {
                     let is_it =
                         |(_, name): &&(u32, &str)| name.as_bytes().eq_ignore_ascii_case(&value);
                     let bit = CATEGORIES.iter().find(is_it).map_or(0, |(bit, _)| *bit);
-                    Box::new(move |command| categories(command) & bit != 0)
+                    Box::new(move |command, _| categories(command) & bit != 0)
                 }
-                b"pattern" => {
-                    Box::new(move |command| glob::matches(&value, command.name.as_bytes(), true))
-                }
+                b"pattern" => Box::new(move |_, name| glob::matches(&value, name.as_bytes(), true)),
                 _ => return Err(CmdError::Syntax),
             }
         }
         _ => return Err(CmdError::Syntax),
     };
-    let found: Vec<&Command> = TABLE.iter().filter(|command| fits(command)).collect();
+    let mut found = Vec::new();
+    for command in listed() {
+        let subs = command.subs.iter().map(|sub| (sub, format!("{}|{}", command.name, sub.name)));
+        let all = std::iter::once((command, command.name.to_string())).chain(subs);
+        found.extend(all.filter(|(command, name)| fits(command, name)).map(|(_, name)| name));
+    }
     reply.array(found.len());
-    for command in found {
-        reply.bulk(command.name.as_bytes());
+    for name in found {
+        reply.bulk(name.as_bytes());
     }
     Ok(())
 }

@@ -37,7 +37,7 @@ pub const ROWS: &[Command] = &[
         .doc("2.0.0", "Posts a message to a channel."),
     row("spublish", 3, Keys::NONE, PUBLISH, acl::PUBSUB, Run::Session(spublish))
         .doc("7.0.0", "Posts a message to a shard channel."),
-    row("pubsub", -2, Keys::NONE, LOOK, acl::PUBSUB, Run::Session(pubsub))
+    row("pubsub", -2, Keys::NONE, 0, acl::PUBSUB, Run::Session(pubsub))
         .doc("2.8.0", "A container for commands that tell about channels.")
         .subs(PUBSUB_SUBS),
 ];

@@ -23,7 +23,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 /// The rows of this family.
 pub const ROWS: &[Command] = &[
-    row("multi", 1, Keys::NONE, CONTROL, acl::TRANSACTION, Run::Session(multi))
+    row("multi", 1, Keys::NONE, CONTROL | FAST, acl::TRANSACTION, Run::Session(multi))
         .doc("1.2.0", "Starts a transaction."),
     row(
         "exec",
