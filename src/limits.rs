@@ -66,8 +66,6 @@ pub const LARGE_HEADROOM: usize = 64;
 pub const UNAUTH_ARGS_MAX: usize = 10;
 /// Bytes of one bulk before authentication.
 pub const UNAUTH_BULK_MAX: usize = 16 * 1024;
-/// Unparsed bytes that one connection may hold (`client-query-buffer-limit`); more closes it.
-pub const QUERY_BUFFER_MAX: usize = 1 << 30;
 
 /// Unsent reply bytes at which a connection is no longer read from.
 pub const OUTPUT_HIGH_WATER: usize = 1024 * 1024;

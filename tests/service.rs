@@ -256,6 +256,34 @@ fn an_announced_length_costs_nothing() {
 }
 
 #[test]
+fn an_unfinished_request_over_its_limit_is_the_end_of_its_client() {
+    let server = server(&["--client-query-buffer-limit", "1mb"]);
+    let value = vec![b'v'; 200_000];
+    let small = vec![b'v'; 20_000];
+    // One argument, several that are received apart, and many that are not.
+    let requests: [(usize, Vec<u8>); 3] =
+        [(1, vec![b'v'; 3_000_000]), (10, value.clone()), (100, small)];
+    for (count, argument) in requests {
+        let mut client = server.client();
+        let mut arguments: Vec<&[u8]> = vec![b"DEL"];
+        arguments.extend((0..count).map(|_| argument.as_slice()));
+        client.send(&encode(&arguments));
+        assert_eq!(client.read(), Err(WireError::Closed), "{count} of {}", argument.len());
+    }
+    let mut client = server.client();
+    for _ in 0..20 {
+        let set = [&b"MSET"[..], b"a", &value, b"b", &value, b"c", &value];
+        assert_eq!(client.call(&set), Ok(simple("OK")), "each of the requests is below it");
+    }
+    let set = ["CONFIG", "SET", "client-query-buffer-limit", "4mb"];
+    assert_eq!(client.call(&set), Ok(simple("OK")));
+    let large = vec![b'v'; 3_000_000];
+    assert_eq!(client.call(&[&b"SET"[..], b"k", &large]), Ok(simple("OK")));
+    let low = ["CONFIG", "SET", "client-query-buffer-limit", "1"];
+    assert!(matches!(client.call(&low), Ok(Value::Error(_))), "1 MB is the least");
+}
+
+#[test]
 fn a_subscriber_that_does_not_read_is_dropped() {
     let server = server(&["--client-output-buffer-limit", "pubsub", "1mb", "0", "0"]);
     let mut subscriber = server.client();

@@ -249,6 +249,7 @@ pub fn bounds(node: &Node, card: &Card) -> Bounds {
     // As in Redis, those who only listen are never idle.
     let idle_ms = if listens || is_monitor { 0 } else { hot.timeout_s() * 1000 };
     Bounds {
+        query_bytes: hot.client_query_buffer_limit() as usize,
         idle_ms,
         output_hard: limit.hard_bytes as usize,
         output_soft: limit.soft_bytes as usize,

@@ -51,6 +51,8 @@ pub struct Admission {
 /// Bounds on one connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
+    /// Closed above this many bytes of requests that are not complete.
+    pub query_bytes: usize,
     /// Closed after this many ms without a request; 0: never.
     pub idle_ms: u64,
     /// Closed at once above this many unsent bytes; 0: never.

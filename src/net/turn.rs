@@ -16,8 +16,8 @@ use super::io;
 use super::scratch::RequestScratch;
 use super::service::{Batch, Flow, Io, Service};
 use crate::limits::{
-    BATCH_COMMANDS, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, QUERY_BUFFER_MAX, REPLY_BUFFER_KEPT,
-    TURN_BYTES, TURN_COMMANDS, TURN_READS,
+    BATCH_COMMANDS, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, REPLY_BUFFER_KEPT, TURN_BYTES,
+    TURN_COMMANDS, TURN_READS,
 };
 use crate::resp::{OutQueue, Request, Step};
 use crate::sync::turn::flags;
@@ -130,12 +130,25 @@ impl<S: Service> Link<S> {
         let verdict = self.work(cx);
         let verdict = match verdict {
             Verdict::Close => Verdict::Close,
+            _ if self.holds_too_much(cx) => Verdict::Close,
             _ => self.flush_and_judge(cx, verdict),
         };
         let held = self.partial.as_ref().map_or(0, |partial| partial.bytes());
         cx.card.query_bytes.store(held, Relaxed);
         cx.card.output_bytes.store(self.out.len(), Relaxed);
         verdict
+    }
+
+    /// True, and said in the log, when more of unfinished requests has arrived than the service
+    /// allows. What one turn reads beyond that is bounded.
+    fn holds_too_much(&self, cx: &TurnContext<'_, S>) -> bool {
+        let Some(partial) = &self.partial else { return false };
+        let (held, most) = (partial.received(), cx.hub.service.bounds(cx.card).query_bytes);
+        if held > most {
+            let peer = cx.card.peer().map(|peer| peer.to_string()).unwrap_or_default();
+            tracing::warn!(peer, held, most, "a client sent too much of an unfinished request");
+        }
+        held > most
     }
 
     fn take_notes(&mut self, card: &Card, noted: u32) {
@@ -208,20 +221,18 @@ impl<S: Service> Link<S> {
         }
         // The buffer is lent out of the scratch so that the pass may use the rest of it.
         let read = std::mem::take(&mut cx.scratch.read);
-        let kept = match &mut self.partial {
+        match &mut self.partial {
             Some(partial) => {
                 partial.buf.extend_from_slice(&read[..len]);
                 partial.starved = false;
-                partial.buf.len() - partial.at <= QUERY_BUFFER_MAX
             }
             None => {
                 let pass = self.pass(cx, &read[..len], false, commands);
                 self.keep_rest(cx, &read[..len], pass);
-                true
             }
-        };
+        }
         cx.scratch.read = read;
-        kept
+        true
     }
 
     /// Notes what a receive of up to `asked` bytes says of the socket: the bytes that came,
@@ -449,6 +460,13 @@ impl<S: Service> Link<S> {
 }
 
 impl Partial {
+    /// Bytes that have arrived.
+    fn received(&self) -> usize {
+        let bulk = self.bulk.as_ref().map_or(0, BulkBuf::filled_len);
+        self.buf.len() - self.at + self.request.large_bytes() + bulk
+    }
+
+    /// Bytes of memory.
     fn bytes(&self) -> usize {
         let bulk = self.bulk.as_ref().map_or(0, BulkBuf::filled_len);
         self.buf.capacity() + self.request.heap_bytes() + bulk

@@ -225,7 +225,12 @@ impl Request {
             + self.inline.capacity()
             + self.large.capacity() * size_of::<BulkBuf>()
             + self.large_indexes.capacity() * size_of::<usize>()
-            + self.large.iter().map(BulkBuf::filled_len).sum::<usize>()
+            + self.large_bytes()
+    }
+
+    /// Bytes of the large arguments.
+    pub fn large_bytes(&self) -> usize {
+        self.large.iter().map(BulkBuf::filled_len).sum()
     }
 
     /// Reads the line `*N`; returns a step if that is as far as it gets.

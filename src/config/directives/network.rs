@@ -54,8 +54,7 @@ pub(super) const ROWS: &[Directive] = &[
         Kind::memory(1 << 20),
         "1gb",
         "Bytes of unfinished requests that one client may hold; more disconnects it.",
-    )
-    .accepted(),
+    ),
     row(
         "client-output-buffer-limit",
         Kind::OutputLimits,
