@@ -167,6 +167,29 @@ pub const SNAPSHOT_BLOCK_BYTES: usize = 1024 * 1024;
 pub const SNAPSHOT_BATCH_ENTRIES: usize = 256;
 /// Snapshots that are kept; older ones are removed when a new one was published.
 pub const SNAPSHOTS_KEPT: usize = 2;
+/// Bytes of the log's ring in memory. When it is full, connections that write wait.
+pub const LOG_RING_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of a segment of the log, by default; segments are written once and then recycled.
+pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
+/// No commit crosses a multiple of this position, which bounds the size of one write.
+pub const LOG_CHUNK_BYTES: u64 = 1024 * 1024;
+/// Bytes of a block of the log: what a commit is padded to, and what is written at least.
+pub const LOG_BLOCK_BYTES: u64 = 4096;
+/// Bytes of the header of a commit.
+pub const LOG_COMMIT_HEADER: u64 = 64;
+/// A record of the log is at most this long; a longer request goes into the log in fragments
+/// before the record that uses it.
+pub const LOG_RECORD_MAX: usize = 256 * 1024;
+/// Writes of the log under way at once.
+pub const LOG_WRITES_MAX: usize = 4;
+/// With a write under way, another one starts only for this many bytes.
+pub const LOG_WRITE_BESIDE_MIN: u64 = 16 * 1024;
+/// Milliseconds after which a log that went quiet writes down how far it is durable.
+pub const LOG_QUIET_MS: u64 = 20;
+/// Segments of the log prepared ahead of the one in use.
+pub const LOG_SEGMENTS_AHEAD: u64 = 2;
+/// Milliseconds between two tries to prepare a segment on a disk that is full or fails.
+pub const LOG_PREPARE_RETRY_MS: u64 = 200;
 
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
@@ -183,3 +206,8 @@ const _: () = assert!(PACKED_LEN <= u8::MAX as usize);
 const _: () = assert!(PACKED_ELEMENT_BYTES < 128);
 const _: () = assert!(INDEX_SEGMENT_LEN * 8 / 7 == 1024);
 const _: () = assert!(PACKED_LEN * PACKED_ELEMENT_BYTES <= u16::MAX as usize);
+const _: () = assert!(LOG_SEGMENT_BYTES.is_multiple_of(LOG_CHUNK_BYTES));
+const _: () = assert!(LOG_CHUNK_BYTES.is_multiple_of(LOG_BLOCK_BYTES));
+const _: () = assert!(LOG_RING_BYTES.is_power_of_two() && LOG_RING_BYTES >= 64 << 20);
+const _: () = assert!(LOG_COMMIT_HEADER.is_multiple_of(8));
+const _: () = assert!(2 * LOG_RECORD_MAX as u64 <= LOG_CHUNK_BYTES);

@@ -13,6 +13,7 @@
 #![cfg(loom)]
 
 use dse::sync::exclusive::ExclusiveSeq;
+use dse::sync::log_ring::{LogRing, RingShape};
 use dse::sync::park::Parker;
 use dse::sync::primitive::{Site, plant};
 use dse::sync::ring::Ring;
@@ -518,6 +519,85 @@ mod park {
                 for pusher in pushers {
                     pusher.join().expect("a pusher does not panic");
                 }
+            });
+        });
+    }
+}
+
+mod log_ring {
+    use super::*;
+
+    /// Two words a block, so that a commit is one header word and a short rest.
+    const SHAPE: RingShape = RingShape { capacity: 64, chunk: 64, block: 32, header: 8 };
+
+    fn append(ring: &LogRing, value: u64) -> bool {
+        ring.append(&mut [0; 3], |_, words| {
+            words[1] = 24;
+            words[2] = value;
+        })
+        .is_ok()
+    }
+
+    /// What the records of a closed commit carry.
+    fn take(ring: &LogRing, start: &mut u64) -> Vec<u64> {
+        let mut values = Vec::new();
+        for commit in ring.close(*start, loom::thread::yield_now) {
+            let mut bytes = vec![0; (commit.end - commit.start) as usize];
+            ring.copy(&commit, &mut bytes);
+            for at in (8..(commit.used - commit.start) as usize).step_by(24) {
+                let word = &bytes[at + 16..at + 24];
+                values.push(u64::from_le_bytes(word.try_into().expect("eight")));
+            }
+            *start = commit.end;
+        }
+        values
+    }
+
+    /// Two writers and a reader that closes early: what comes out is what went in.
+    #[test]
+    fn records_come_out_whole() {
+        notices(&[Site::LogPublish, Site::LogTake], || {
+            check(2, || {
+                let race = Race::default();
+                let ring = Arc::new(LogRing::new(SHAPE, 0));
+                ring.allow(64);
+                let writers = [7, 8].map(|value| {
+                    let ring = Arc::clone(&ring);
+                    race.thread(move || append(&ring, value))
+                });
+                race.meet();
+                let mut start = 0;
+                let mut seen = take(&ring, &mut start);
+                for writer in writers {
+                    // A writer may find too little left: the early commit took a block.
+                    let appended = writer.join().expect("a writer does not panic");
+                    assert!(appended || start > 0);
+                }
+                seen.extend(take(&ring, &mut start));
+                seen.iter().for_each(|value| assert!(*value == 7 || *value == 8));
+            });
+        });
+    }
+
+    /// A word is not overwritten before it was read.
+    #[test]
+    fn a_lap_does_not_catch_up_with_the_reader() {
+        notices(&[Site::LogAllow, Site::LogReserve], || {
+            check(2, || {
+                let race = Race::default();
+                let ring = Arc::new(LogRing::new(SHAPE, 0));
+                ring.allow(64);
+                assert!(append(&ring, 7));
+                let writer = {
+                    let ring = Arc::clone(&ring);
+                    race.thread(move || while append(&ring, 8) {})
+                };
+                race.meet();
+                let mut start = 0;
+                let first = take(&ring, &mut start);
+                assert_eq!(first.first(), Some(&7), "the first record was overwritten");
+                ring.allow(start + 64);
+                writer.join().expect("a writer does not panic");
             });
         });
     }

@@ -12,6 +12,7 @@
 //! | [`exclusive`] | a change of several keys is seen whole |
 //! | [`reclaim`] | memory is freed after the last reader that could see it |
 //! | [`turn`] | one runner per connection; nothing noted is lost; a stale handle is harmless |
+//! | [`log_ring`] | a record is read whole or not at all, in the order of LSNs |
 //! | [`park`] | a worker never sleeps on work |
 //! | [`watermark`] | a published position never goes back |
 //!
@@ -19,6 +20,7 @@
 //! a push that meets a half-done pop one lap behind (see [`ring::Ring::push`]).
 
 pub mod exclusive;
+pub mod log_ring;
 pub mod park;
 pub mod primitive;
 #[cfg(not(loom))]
@@ -27,3 +29,17 @@ pub mod ring;
 pub mod seqlock;
 pub mod turn;
 pub mod watermark;
+
+/// Words that are zero; memory is taken as they are first written.
+#[cfg(not(loom))]
+fn zeroed_words(count: usize) -> Box<[primitive::AtomicU64]> {
+    let words = Box::<[primitive::AtomicU64]>::new_zeroed_slice(count);
+    // SAFETY: [sync-016] I-ZERO: an atomic word of zeroes is the atomic word 0.
+    unsafe { words.assume_init() }
+}
+
+/// Words that are zero.
+#[cfg(loom)]
+fn zeroed_words(count: usize) -> Box<[primitive::AtomicU64]> {
+    (0..count).map(|_| primitive::AtomicU64::new(0)).collect()
+}

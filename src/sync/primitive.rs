@@ -55,6 +55,14 @@ pub enum Site {
     ParkFence,
     /// The fence of the one who pushes.
     WakeFence,
+    /// [`super::log_ring::LogRing`]: the store of a record's tag.
+    LogPublish,
+    /// The load of it.
+    LogTake,
+    /// The store that gives positions back.
+    LogAllow,
+    /// The load of it.
+    LogReserve,
 }
 
 /// `strong`, unless a model check has planted a mistake at `site`.

@@ -180,7 +180,7 @@ impl BlockFile {
         while !bytes.is_empty() {
             let piece = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
             let (fd, at) = (self.file.as_raw_fd(), offset as libc::off_t);
-            // SAFETY: [sys-040] I-SYSCALL: the piece points to `bytes`, which outlives the call, and
+            // SAFETY: [sys-040] I-SYSCALL: the piece is `bytes`, which outlives the call and
             // is only read.
             let wrote = unsafe { libc::pwritev2(fd, &piece, 1, at, flags) };
             if wrote < 0 {
