@@ -7,7 +7,7 @@
 //! |---|---|
 //! | L0 | [`limits`], [`util`] |
 //! | L1 | [`sync`], [`sys`] (both may contain unsafe code) |
-//! | L2 | [`resp`], [`store`], [`config`] |
+//! | L2 | [`resp`], [`store`], [`config`], [`wal`] |
 //! | L3 | [`net`], [`snapshot`] |
 //! | L4 | [`engine`] |
 //! | L5 | [`commands`] |
@@ -27,6 +27,8 @@ pub mod config;
 pub mod resp;
 #[cfg(not(loom))]
 pub mod store;
+#[cfg(not(loom))]
+pub mod wal;
 
 #[cfg(not(loom))]
 pub mod net;

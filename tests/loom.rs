@@ -579,10 +579,11 @@ mod log_ring {
         });
     }
 
-    /// A word is not overwritten before it was read.
+    /// A word is not overwritten before it was read. (That the limit is released and acquired
+    /// cannot be shown to matter: see above.)
     #[test]
     fn a_lap_does_not_catch_up_with_the_reader() {
-        notices(&[Site::LogAllow, Site::LogReserve], || {
+        notices(&[], || {
             check(2, || {
                 let race = Race::default();
                 let ring = Arc::new(LogRing::new(SHAPE, 0));

@@ -106,7 +106,7 @@ impl LogRing {
     pub fn allow(&self, limit: u64) {
         // Release: pairs with the Acquire in `reserve`: our reads of the words come before the
         // stores that overwrite them.
-        self.limit.store(limit, ordering(Site::LogAllow, Release));
+        self.limit.store(limit, Release);
     }
 
     /// Puts a record into the log and returns its LSN. `make` gets that LSN and fills `words`, of
@@ -121,7 +121,7 @@ impl LogRing {
         let start = loop {
             let start = self.place(open, len);
             // Acquire: pairs with the Release in `allow`.
-            if start + len > self.limit.load(ordering(Site::LogReserve, Acquire)) {
+            if start + len > self.limit.load(Acquire) {
                 return Err(Full);
             }
             // Relaxed: ranges are told apart by the word itself; what is in them, by the tags.

@@ -59,10 +59,6 @@ pub enum Site {
     LogPublish,
     /// The load of it.
     LogTake,
-    /// The store that gives positions back.
-    LogAllow,
-    /// The load of it.
-    LogReserve,
 }
 
 /// `strong`, unless a model check has planted a mistake at `site`.

@@ -1,0 +1,129 @@
+//! Commits: what the log writes at once, and the unit that is there or not after a crash.
+//!
+//! ```text
+//!   0       4      8      16    20     24       32         40           44       48       56
+//!   | magic | crc  | lsn  | len | used | synced | clock_ms | generation | records | log id | 0 |
+//!   64: records, back to back, up to `used`; zeroes up to `len` (a multiple of 4096)
+//! ```
+//!
+//! All numbers are little-endian. `crc` is the CRC-32C of everything behind it. `lsn` must be
+//! the position at which the commit is found, `generation` that of its file, `log id` that of the
+//! log: so what a recycled segment held before is never taken for new.
+
+use crate::limits::{LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER};
+
+const MAGIC: u32 = u32::from_le_bytes(*b"DWC1");
+const HEADER: usize = LOG_COMMIT_HEADER as usize;
+
+/// The header of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommitHeader {
+    /// Where it begins.
+    pub lsn: u64,
+    /// Its bytes, padding included.
+    pub len: u32,
+    /// Its bytes up to the end of the last record.
+    pub used: u32,
+    /// All below this position was durable when the commit was written.
+    pub synced: u64,
+    /// The process clock when it was written, ms since 1970.
+    pub clock_ms: u64,
+    /// The generation of its file.
+    pub generation: u32,
+    /// Records in it.
+    pub records: u32,
+    /// The log it belongs to.
+    pub log_id: u64,
+}
+
+impl CommitHeader {
+    /// Writes the header in front of the records that lie in `bytes` already.
+    pub fn seal(&self, bytes: &mut [u8]) {
+        bytes[..4].copy_from_slice(&MAGIC.to_le_bytes());
+        bytes[8..16].copy_from_slice(&self.lsn.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.len.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.used.to_le_bytes());
+        bytes[24..32].copy_from_slice(&self.synced.to_le_bytes());
+        bytes[32..40].copy_from_slice(&self.clock_ms.to_le_bytes());
+        bytes[40..44].copy_from_slice(&self.generation.to_le_bytes());
+        bytes[44..48].copy_from_slice(&self.records.to_le_bytes());
+        bytes[48..56].copy_from_slice(&self.log_id.to_le_bytes());
+        bytes[56..64].fill(0);
+        let crc = crc32c::crc32c(&bytes[8..]);
+        bytes[4..8].copy_from_slice(&crc.to_le_bytes());
+    }
+
+    /// The header of the commit at the front of `bytes`, if a whole and undamaged commit lies
+    /// there. Whether it belongs there is the caller's question.
+    pub fn open(bytes: &[u8]) -> Option<CommitHeader> {
+        let header = bytes.get(..HEADER)?;
+        let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
+        let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
+        let found = CommitHeader {
+            lsn: u64_at(8),
+            len: u32_at(16),
+            used: u32_at(20),
+            synced: u64_at(24),
+            clock_ms: u64_at(32),
+            generation: u32_at(40),
+            records: u32_at(44),
+            log_id: u64_at(48),
+        };
+        let is_shaped = u32_at(0) == MAGIC
+            && u64::from(found.len).is_multiple_of(LOG_BLOCK_BYTES)
+            && u64::from(found.len) <= LOG_CHUNK_BYTES
+            && found.used >= HEADER as u32
+            && found.used <= found.len;
+        if !is_shaped {
+            return None;
+        }
+        let whole = bytes.get(..found.len as usize)?;
+        (crc32c::crc32c(&whole[8..]) == u32_at(4)).then_some(found)
+    }
+
+    /// Where the next commit begins.
+    pub fn end(&self) -> u64 {
+        self.lsn + u64::from(self.len)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (CommitHeader, Vec<u8>) {
+        let header = CommitHeader {
+            lsn: 1 << 40,
+            len: 8192,
+            used: 5000,
+            synced: 77,
+            clock_ms: 1_700_000_000_000,
+            generation: 3,
+            records: 9,
+            log_id: 0xFEED_FACE_CAFE_BEEF,
+        };
+        let mut bytes = vec![0; 8192];
+        bytes[64..5000].fill(0xAB);
+        header.seal(&mut bytes);
+        (header, bytes)
+    }
+
+    #[test]
+    fn a_sealed_commit_opens_and_nothing_less_does() {
+        let (header, bytes) = sample();
+        assert_eq!(CommitHeader::open(&bytes), Some(header));
+        for len in [0, 1, 63, 64, 4096, 8191] {
+            assert_eq!(CommitHeader::open(&bytes[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let (_, bytes) = sample();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(CommitHeader::open(&damaged), None, "bit {bit}");
+        }
+    }
+}

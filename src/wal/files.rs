@@ -1,0 +1,212 @@
+//! The files behind the log: one in use, some prepared, those no longer needed.
+//!
+//! A file is made by writing zeroes over its whole length, syncing it, and giving it its name;
+//! the name is made durable before a position in it is handed out. So a later write to it changes
+//! data only. A file that the log needs no more becomes the next one by another name: what it
+//! held before fails the checks of position and generation.
+
+use super::log::LogStart;
+use super::names::{self, LogName, TEMPORARY};
+use crate::limits::{LOG_CHUNK_BYTES, LOG_SEGMENTS_AHEAD};
+use crate::sys::disk::{AlignedBuf, Disk, DiskFile, OpenMode};
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// A file of the log, open.
+#[derive(Clone)]
+pub(super) struct LogFile {
+    pub(super) name: LogName,
+    pub(super) end: u64,
+    pub(super) file: Arc<dyn DiskFile>,
+}
+
+/// All files of a running log.
+pub(super) struct LogFiles {
+    disk: Arc<dyn Disk>,
+    segment: u64,
+    /// The first position that a file holds at the start.
+    first: u64,
+    /// Behind the last prepared file.
+    end: AtomicU64,
+    state: Mutex<State>,
+    /// Held by who makes or removes files, so that only one does.
+    making: Mutex<()>,
+    /// What was obsolete when files were last removed.
+    settled: AtomicU64,
+}
+
+struct State {
+    generation: u32,
+    /// In use and prepared, by position; of two that overlap the later counts.
+    open: Vec<LogFile>,
+    /// Everything below is needed no more.
+    obsolete: u64,
+}
+
+impl LogFiles {
+    pub(super) fn new(disk: Arc<dyn Disk>, segment: u64, start: LogStart) -> io::Result<LogFiles> {
+        let state = State { generation: start.generation, open: Vec::new(), obsolete: 0 };
+        let first = names::list(&*disk)?.first().map_or(start.start, |(name, _)| name.start);
+        Ok(LogFiles {
+            disk,
+            segment,
+            first,
+            end: AtomicU64::new(start.start),
+            state: Mutex::new(state),
+            making: Mutex::new(()),
+            settled: AtomicU64::new(0),
+        })
+    }
+
+    /// Behind the last position that has a place.
+    pub(super) fn end(&self) -> u64 {
+        // Acquire: pairs with the Release in `add`; the file is there.
+        self.end.load(Ordering::Acquire)
+    }
+
+    /// The file that holds `position`.
+    pub(super) fn at(&self, position: u64) -> io::Result<LogFile> {
+        let state = self.lock();
+        let holds = |file: &&LogFile| file.name.start <= position && position < file.end;
+        let found = state.open.iter().rev().find(holds).cloned();
+        found.ok_or_else(|| io::Error::other(format!("no file of the log holds {position}")))
+    }
+
+    /// Syncs the files that hold any of `from..to`.
+    pub(super) fn sync(&self, from: u64, to: u64) -> io::Result<()> {
+        let files: Vec<LogFile> = {
+            let state = self.lock();
+            let within = |file: &&LogFile| file.name.start < to && from < file.end;
+            state.open.iter().filter(within).cloned().collect()
+        };
+        files.iter().try_for_each(|file| file.file.sync())
+    }
+
+    /// Prepares as many files as a log at `position` should have.
+    pub(super) fn prepare_ahead(&self, position: u64, each: &mut dyn FnMut()) -> io::Result<()> {
+        while self.end() < position + LOG_SEGMENTS_AHEAD * self.segment {
+            self.prepare_one()?;
+            each();
+        }
+        Ok(())
+    }
+
+    /// Prepares the next file.
+    pub(super) fn prepare_one(&self) -> io::Result<()> {
+        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let start = self.end();
+        let generation = self.lock().generation;
+        self.add(LogName { start, generation })
+    }
+
+    /// Begins a file of a new generation at `position`; it counts for all positions it holds.
+    pub(super) fn begin_generation(&self, position: u64) -> io::Result<()> {
+        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let generation = {
+            let mut state = self.lock();
+            state.generation += 1;
+            state.generation
+        };
+        self.add(LogName { start: position, generation })
+    }
+
+    fn add(&self, name: LogName) -> io::Result<()> {
+        let end = self.end_of(name.start);
+        let file: Arc<dyn DiskFile> = self.make(name, end - name.start)?.into();
+        let mut state = self.lock();
+        state.open.push(LogFile { name, end, file });
+        // Release: pairs with the Acquire in `end`.
+        self.end.fetch_max(end, Ordering::Release);
+        Ok(())
+    }
+
+    /// A file called `name` that holds `len` bytes on the disk: an obsolete one, or a new one.
+    fn make(&self, name: LogName, len: u64) -> io::Result<Box<dyn DiskFile>> {
+        let obsolete = self.lock().obsolete;
+        let files = names::list(&*self.disk)?;
+        let spare = files.iter().find(|(old, bytes)| {
+            self.end_of(old.start) <= obsolete && *bytes == len && old.start != name.start
+        });
+        if let Some((old, _)) = spare {
+            self.lock().open.retain(|file| file.name != *old);
+            self.disk.rename(&old.text(), &name.text())?;
+            self.disk.sync()?;
+            return self.disk.open(&name.text(), OpenMode::Write);
+        }
+        // One that a crash or a full disk left behind is of no use.
+        if self.disk.list()?.iter().any(|(name, _)| name == TEMPORARY) {
+            self.disk.remove(TEMPORARY)?;
+        }
+        let file = self.disk.open(TEMPORARY, OpenMode::Create)?;
+        let filled = fill(&*file, len);
+        if filled.is_err() {
+            // The room it took is what others need now; the error that counts is the first.
+            let _ = self.disk.remove(TEMPORARY);
+        }
+        filled?;
+        self.disk.rename(TEMPORARY, &name.text())?;
+        self.disk.sync()?;
+        Ok(file)
+    }
+
+    /// Notes that positions below `position` are needed no more.
+    pub(super) fn recycle_below(&self, position: u64) {
+        let mut state = self.lock();
+        state.obsolete = state.obsolete.max(position);
+    }
+
+    /// Removes obsolete files beyond the one kept for reuse.
+    pub(super) fn settle(&self) {
+        let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        let obsolete = self.lock().obsolete;
+        if self.settled.swap(obsolete, Ordering::Relaxed) == obsolete {
+            return;
+        }
+        let Ok(files) = names::list(&*self.disk) else { return };
+        let mut spare = 0;
+        for (name, bytes) in files {
+            if self.end_of(name.start) > obsolete {
+                continue;
+            }
+            spare += usize::from(bytes == self.segment);
+            if bytes == self.segment && spare <= LOG_SEGMENTS_AHEAD as usize {
+                continue;
+            }
+            self.lock().open.retain(|file| file.name != name);
+            if let Err(error) = self.disk.remove(&name.text()) {
+                tracing::warn!(%error, "an old file of the log stays");
+            }
+        }
+    }
+
+    /// Bytes of all files that are needed.
+    pub(super) fn bytes(&self) -> u64 {
+        self.end().saturating_sub(self.lock().obsolete.max(self.first))
+    }
+
+    fn end_of(&self, start: u64) -> u64 {
+        end_of_file(start, self.segment)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Behind the last position of a file that begins at `start`.
+pub(super) fn end_of_file(start: u64, segment: u64) -> u64 {
+    (start / segment + 1) * segment
+}
+
+/// Writes `len` zeroes and syncs them.
+fn fill(file: &dyn DiskFile, len: u64) -> io::Result<()> {
+    let zeroes = AlignedBuf::zeroed(LOG_CHUNK_BYTES as usize);
+    let mut at = 0;
+    while at < len {
+        let piece = (len - at).min(LOG_CHUNK_BYTES);
+        file.write_at(&zeroes[..piece as usize], at)?;
+        at += piece;
+    }
+    file.sync()
+}

@@ -1,0 +1,351 @@
+//! Reading the log back after a start.
+//!
+//! Commits are read in order from the file that holds the wanted position. The first place where
+//! no valid commit lies is the end, or damage; which of the two follows from what the commits
+//! themselves say: each states how far the log was durable when it was written, and the largest of
+//! these statements, `S`, found in *any* valid commit, also behind the bad place, is a position
+//! up to which every write may have been acknowledged.
+//!
+//! ```text
+//!   bad place p >= S: a torn tail. Nobody was told that anything from p on is safe: it is cut.
+//!   bad place p <  S: damage. Acknowledged writes are gone: the server refuses to start.
+//! ```
+
+use super::commit::CommitHeader;
+use super::files::end_of_file;
+use super::names::{self, LogName};
+use super::record::Record;
+use crate::limits::{LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER};
+use crate::sys::disk::{Disk, DiskFile, OpenMode};
+use std::fmt;
+use std::io;
+
+/// What the end of a log looks like.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tail {
+    /// Behind the last valid commit: where the log goes on.
+    pub end: u64,
+    /// The highest generation of any file.
+    pub generation: u32,
+    /// The newest clock of any commit, ms since 1970.
+    pub clock_ms: u64,
+    /// The log's name; `None` without a single commit.
+    pub log_id: Option<u64>,
+    /// The largest position that a commit states to be durable.
+    pub synced: u64,
+    /// Records seen.
+    pub records: u64,
+    /// What was cut off.
+    pub torn: Option<Torn>,
+}
+
+/// A tail that was cut off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Torn {
+    /// The file it is in.
+    pub file: String,
+    /// Where in the file it begins.
+    pub offset: u64,
+    /// Bytes from there to the end of the last block that was written.
+    pub bytes: u64,
+}
+
+/// Why a log cannot be read.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The disk failed.
+    Io(io::Error),
+    /// Bytes that were durable are damaged.
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// The position in the log.
+        lsn: u64,
+        /// Up to where writes were acknowledged.
+        synced: u64,
+    },
+    /// The log begins behind the position that is needed.
+    Gap {
+        /// The first position needed.
+        need: u64,
+        /// The first position there.
+        have: u64,
+    },
+    /// A file belongs to another log.
+    Foreign {
+        /// The file.
+        file: String,
+    },
+}
+
+impl From<io::Error> for ReadError {
+    fn from(error: io::Error) -> ReadError {
+        ReadError::Io(error)
+    }
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Io(error) => write!(f, "the log cannot be read: {error}"),
+            ReadError::Damaged { file, offset, lsn, synced } => write!(
+                f,
+                "the log is damaged: {file} at offset {offset} (position {lsn}), while writes up \
+                 to position {synced} were acknowledged; 'dse-admin check DIR' shows what is left, \
+                 'dse-admin repair DIR' cuts the log there"
+            ),
+            ReadError::Gap { need, have } => write!(
+                f,
+                "the log begins at position {have}, but what is before it is needed from {need} \
+                 on and no snapshot holds it; put the missing files back"
+            ),
+            ReadError::Foreign { file } => {
+                write!(f, "{file} belongs to another log; it must not lie in this directory")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// Reads a log chunk by chunk.
+pub struct LogReader<'d> {
+    disk: &'d dyn Disk,
+    files: Vec<(LogName, u64)>,
+    segment: u64,
+    tail: Tail,
+    at: u64,
+    open: Option<(LogName, Box<dyn DiskFile>)>,
+}
+
+/// Records that were read together: whole commits.
+pub struct Chunk {
+    /// The first byte's position.
+    start: u64,
+    bytes: Vec<u8>,
+    /// Positions and ends of the records of each commit.
+    commits: Vec<(u64, u64)>,
+}
+
+impl Chunk {
+    /// The records in order. All have passed their checks.
+    pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
+        self.commits.iter().flat_map(|(from, to)| RecordIter {
+            bytes: &self.bytes[(from - self.start) as usize..(to - self.start) as usize],
+            at: *from,
+        })
+    }
+
+    /// Bytes of the commits.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// True when there is none.
+    pub fn is_empty(&self) -> bool {
+        self.commits.is_empty()
+    }
+}
+
+struct RecordIter<'a> {
+    bytes: &'a [u8],
+    at: u64,
+}
+
+impl<'a> Iterator for RecordIter<'a> {
+    type Item = Record<'a>;
+
+    fn next(&mut self) -> Option<Record<'a>> {
+        let (record, len) = Record::read(self.bytes, self.at).ok()?;
+        self.bytes = self.bytes.get(len..).unwrap_or_default();
+        self.at += len as u64;
+        Some(record)
+    }
+}
+
+impl<'d> LogReader<'d> {
+    /// A reader that begins with the file that holds `from`. Files of `segment` bytes.
+    pub fn open(disk: &'d dyn Disk, segment: u64, from: u64) -> Result<LogReader<'d>, ReadError> {
+        let files = names::list(disk)?;
+        let generation = files.iter().map(|(name, _)| name.generation).max().unwrap_or(0);
+        let mut reader = LogReader {
+            disk,
+            files,
+            segment,
+            tail: Tail { generation, ..Tail::default() },
+            at: from,
+            open: None,
+        };
+        reader.at = match (reader.file_at(from), reader.files.first()) {
+            (Some(name), _) => name.start,
+            (None, None) => from.next_multiple_of(LOG_BLOCK_BYTES),
+            (None, Some((first, _))) => {
+                // Files that end below `from` are older than a snapshot that needs none of them.
+                if first.start > from {
+                    return Err(ReadError::Gap { need: from, have: first.start });
+                }
+                from.next_multiple_of(LOG_BLOCK_BYTES)
+            }
+        };
+        reader.tail.end = reader.at;
+        Ok(reader)
+    }
+
+    /// Bytes from the reader's place to the end of the last file, for a progress bar.
+    pub fn bytes_ahead(&self) -> u64 {
+        let end = self.files.iter().map(|(name, _)| end_of_file(name.start, self.segment)).max();
+        end.unwrap_or(self.at).saturating_sub(self.at)
+    }
+
+    /// The next commits; `None` at the end of the log, which is then known by `tail`.
+    pub fn next_chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
+        let Some(name) = self.file_at(self.at) else {
+            return self.ended(None, &[]).map(|()| None);
+        };
+        let end = self.end_of(name);
+        let chunk_end = (self.at / LOG_CHUNK_BYTES + 1) * LOG_CHUNK_BYTES;
+        let mut bytes = vec![0; (chunk_end.min(end) - self.at) as usize];
+        let len = self.read(name, self.at, &mut bytes)?;
+        bytes.truncate(len);
+        let mut chunk = Chunk { start: self.at, bytes, commits: Vec::new() };
+        let mut offset = 0;
+        while let Some(header) = self.commit_at(name, self.at, &chunk.bytes[offset..])? {
+            let from = header.lsn + LOG_COMMIT_HEADER;
+            let to = header.lsn + u64::from(header.used);
+            let records =
+                RecordIter { bytes: &chunk.bytes[offset..][64..header.used as usize], at: from };
+            let count = records.count() as u64;
+            if count != u64::from(header.records) {
+                break; // The commit is whole, but was written wrongly: as bad as damage.
+            }
+            self.note(&header);
+            self.tail.records += count;
+            chunk.commits.push((from, to));
+            offset += header.len as usize;
+            self.at = header.end();
+            self.tail.end = self.at;
+        }
+        if chunk.is_empty() {
+            return self.ended(Some(name), &chunk.bytes).map(|()| None);
+        }
+        Ok(Some(chunk))
+    }
+
+    /// What is known of the end; complete once `next_chunk` has returned `None`.
+    pub fn tail(&self) -> &Tail {
+        &self.tail
+    }
+
+    /// The commit at the front of `bytes`, if it belongs to position `at` of the file `name`.
+    fn commit_at(
+        &self,
+        name: LogName,
+        at: u64,
+        bytes: &[u8],
+    ) -> Result<Option<CommitHeader>, ReadError> {
+        let Some(header) = CommitHeader::open(bytes) else { return Ok(None) };
+        if header.lsn != at || header.generation != name.generation {
+            return Ok(None);
+        }
+        if self.tail.log_id.is_some_and(|id| id != header.log_id) {
+            return Err(ReadError::Foreign { file: name.text() });
+        }
+        Ok(Some(header))
+    }
+
+    fn note(&mut self, header: &CommitHeader) {
+        self.tail.log_id = Some(header.log_id);
+        self.tail.clock_ms = self.tail.clock_ms.max(header.clock_ms);
+        self.tail.synced = self.tail.synced.max(header.synced);
+    }
+
+    /// No valid commit lies at the reader's place: a torn tail, or damage.
+    fn ended(&mut self, name: Option<LogName>, _rest: &[u8]) -> Result<(), ReadError> {
+        let place = self.at;
+        let last_block = self.scan_behind(place)?;
+        let file = name.map(|name| name.text()).unwrap_or_else(|| "the last file".into());
+        let offset = name.map_or(0, |name| place - name.start);
+        if place < self.tail.synced {
+            let synced = self.tail.synced;
+            return Err(ReadError::Damaged { file, offset, lsn: place, synced });
+        }
+        if let Some(behind) = last_block.filter(|behind| *behind > place) {
+            self.tail.torn = Some(Torn { file, offset, bytes: behind - place });
+        }
+        Ok(())
+    }
+
+    /// Looks at every block from `place` on for commits of this log, and notes what they state.
+    /// Returns the end of the last block that this generation wrote, whole or not.
+    fn scan_behind(&mut self, place: u64) -> Result<Option<u64>, ReadError> {
+        let mut last = None;
+        let mut at = place;
+        loop {
+            let Some(name) = self.file_at(at) else {
+                // A file may be missing in the middle.
+                let starts = self.files.iter().map(|(name, _)| name.start);
+                match starts.filter(|start| *start > at).min() {
+                    Some(start) => at = start,
+                    None => break,
+                }
+                continue;
+            };
+            let end = self.end_of(name);
+            let mut bytes = vec![0; (end - at) as usize];
+            let len = self.read(name, at, &mut bytes)?;
+            bytes.truncate(len);
+            let mut offset = 0;
+            while offset < bytes.len() {
+                let lsn = at + offset as u64;
+                let step = match self.commit_at(name, lsn, &bytes[offset..])? {
+                    Some(header) => {
+                        self.note(&header);
+                        last = Some(header.end());
+                        header.len as usize
+                    }
+                    None => LOG_BLOCK_BYTES as usize,
+                };
+                if step == LOG_BLOCK_BYTES as usize && claims(&bytes[offset..], lsn) {
+                    last = Some(lsn + LOG_BLOCK_BYTES);
+                }
+                offset += step;
+            }
+            at = end;
+        }
+        Ok(last)
+    }
+
+    /// The file that counts for position `at`.
+    fn file_at(&self, at: u64) -> Option<LogName> {
+        let holds =
+            |name: &&LogName| name.start <= at && at < end_of_file(name.start, self.segment);
+        self.files.iter().map(|(name, _)| name).filter(holds).max_by_key(|n| n.generation).copied()
+    }
+
+    /// Where the file stops to count: at its end, or where a newer one begins.
+    fn end_of(&self, name: LogName) -> u64 {
+        let end = end_of_file(name.start, self.segment);
+        let newer = self.files.iter().map(|(other, _)| other);
+        let newer = newer.filter(|other| other.generation > name.generation);
+        newer
+            .map(|other| other.start)
+            .filter(|start| (self.at..end).contains(start))
+            .min()
+            .map_or(end, |start| if start > self.at { start } else { end })
+    }
+
+    fn read(&mut self, name: LogName, at: u64, bytes: &mut [u8]) -> Result<usize, ReadError> {
+        if self.open.as_ref().is_none_or(|(open, _)| *open != name) {
+            self.open = Some((name, self.disk.open(&name.text(), OpenMode::Read)?));
+        }
+        let Some((_, file)) = &self.open else { return Ok(0) };
+        Ok(file.read_at(bytes, at - name.start)?)
+    }
+}
+
+/// Whether a block begins like a commit of position `lsn`, whatever became of the rest of it.
+fn claims(block: &[u8], lsn: u64) -> bool {
+    block.get(8..16).is_some_and(|bytes| bytes == lsn.to_le_bytes()) && lsn != 0
+}

@@ -1,0 +1,240 @@
+//! The write-ahead log over a disk in memory: what it promises while running, after an error,
+//! and after a start.
+
+#[path = "common/disk.rs"]
+mod disk;
+
+use disk::MemoryDisk;
+use dse::sys::disk::Disk;
+use dse::wal::{
+    Health, Log, LogOptions, LogReader, LogStart, ReadError, RecordBuf, RecordKind, RecordMeta,
+    SyncMode, Tail,
+};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
+
+const SEGMENT: u64 = 1 << 20;
+
+fn options(mode: SyncMode) -> LogOptions {
+    LogOptions { mode, segment_bytes: SEGMENT, ring_bytes: 4 << 20 }
+}
+
+fn open(disk: &MemoryDisk, mode: SyncMode, tail: &Tail) -> Arc<Log> {
+    let start = LogStart {
+        start: tail.end,
+        generation: tail.generation + 1,
+        log_id: tail.log_id.unwrap_or(9),
+    };
+    Log::open(Arc::new(disk.clone()), options(mode), start, Box::new(|| {})).expect("opened")
+}
+
+/// Appends a record that carries `value`, and some ballast; its `after`.
+fn append(log: &Log, value: u64, ballast: usize) -> u64 {
+    let mut record = RecordBuf::default();
+    let body = record.body();
+    body.extend_from_slice(&value.to_le_bytes());
+    body.resize(8 + ballast, value as u8);
+    let meta = RecordMeta { kind: RecordKind::Commands, shard: 3, clock_ms: value, seed: value };
+    wait("credit", || log.has_credit());
+    log.append(&mut record, &meta).expect("credit was there")
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !done() {
+        assert!(Instant::now() < until, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_micros(200));
+    }
+}
+
+/// The values of all records, and what the end looks like.
+fn read(disk: &dyn Disk) -> Result<(Vec<u64>, Tail), ReadError> {
+    let mut reader = LogReader::open(disk, SEGMENT, 0)?;
+    let mut values = Vec::new();
+    while let Some(chunk) = reader.next_chunk()? {
+        for record in chunk.records() {
+            let value = u64::from_le_bytes(record.body[..8].try_into().expect("eight"));
+            assert_eq!((record.meta.clock_ms, record.meta.seed), (value, value));
+            assert!(record.body[8..].iter().all(|byte| *byte == value as u8));
+            values.push(value);
+        }
+    }
+    Ok((values, reader.tail().clone()))
+}
+
+#[test]
+fn what_was_appended_is_read_back_after_each_of_many_starts() {
+    let disk = MemoryDisk::new();
+    let (mut next, mut tail) = (0, Tail::default());
+    for mode in [SyncMode::Always, SyncMode::EverySecond, SyncMode::Never, SyncMode::Always] {
+        let log = open(&disk, mode, &tail);
+        let mut after = 0;
+        for _ in 0..300 {
+            after = append(&log, next, (next as usize * 37) % 3000);
+            next += 1;
+            if next.is_multiple_of(10) {
+                log.kick();
+            }
+        }
+        log.kick();
+        wait("release", || log.released() >= after);
+        log.close();
+        assert!(log.durable() >= after, "a log that was closed in order is durable");
+        let (values, end) = read(&disk).expect("readable");
+        assert_eq!(values, (0..next).collect::<Vec<u64>>());
+        assert_eq!(end.torn, None);
+        assert!(end.end >= after && end.clock_ms == next - 1);
+        tail = end;
+    }
+}
+
+#[test]
+fn a_log_that_goes_quiet_states_how_far_it_is_durable() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    let after = append(&log, 1, 10);
+    log.kick();
+    wait("the statement", || read(&disk).is_ok_and(|(_, tail)| tail.synced >= after));
+    let commits = log.stats().commits.load(SeqCst);
+    std::thread::sleep(Duration::from_millis(100));
+    assert_eq!(log.stats().commits.load(SeqCst), commits, "once is enough");
+    log.close();
+}
+
+#[test]
+fn damage_below_what_was_acknowledged_is_refused_and_above_it_is_cut() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    for value in 0..50 {
+        let after = append(&log, value, 100);
+        log.kick();
+        wait("release", || log.released() >= after);
+    }
+    log.close();
+    let whole = disk.files();
+    let (values, tail) = read(&disk).expect("readable");
+    assert_eq!(values.len(), 50);
+    let (name, bytes) = whole.iter().next().map(|(n, b)| (n.clone(), b.clone())).expect("a file");
+    let (mut refused, mut cut) = (0, 0);
+    for block in 0..(tail.end / 4096) {
+        let mut files = whole.clone();
+        let mut damaged = bytes.clone();
+        damaged[(block * 4096 + 70) as usize] ^= 0x10;
+        files.insert(name.clone(), damaged);
+        match read(&MemoryDisk::with(files)) {
+            Err(ReadError::Damaged { lsn, .. }) => {
+                assert_eq!(lsn, block * 4096);
+                refused += 1;
+            }
+            Ok((values, end)) => {
+                assert!(end.torn.is_some_and(|torn| torn.offset == block * 4096));
+                assert_eq!(values.len(), 50, "only the closing statement can be lost");
+                cut += 1;
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+    // Between two records the log may have gone quiet, and stated that.
+    assert!(refused >= 50 && (1..=2).contains(&cut), "{refused} refused, {cut} cut");
+}
+
+#[test]
+fn a_write_that_fails_once_loses_nothing_that_was_released() {
+    for fail_at in 0..12 {
+        let disk = MemoryDisk::new();
+        let log = open(&disk, SyncMode::Always, &Tail::default());
+        wait("files", || disk.files().len() >= 2);
+        disk.faults.write_in.store(fail_at, SeqCst);
+        let mut after = 0;
+        for value in 0..40 {
+            after = append(&log, value, 2000);
+            log.kick();
+            if value % 3 == 0 {
+                wait("release", || log.released() >= after);
+            }
+        }
+        wait("release", || log.released() >= after);
+        assert_eq!(log.health(), Health::Good);
+        log.close();
+        let (values, _) = read(&disk).expect("readable");
+        assert_eq!(values, (0..40).collect::<Vec<u64>>(), "failed at write {fail_at}");
+    }
+}
+
+#[test]
+fn a_disk_that_fails_for_good_releases_nothing_more_and_loses_nothing_released() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    wait("files", || disk.files().len() >= 2);
+    let after = append(&log, 0, 10);
+    log.kick();
+    wait("release", || log.released() >= after);
+    disk.faults.for_good.store(true, SeqCst);
+    disk.faults.write_in.store(0, SeqCst);
+    let lost = append(&log, 1, 10);
+    log.kick();
+    wait("the end", || log.is_broken());
+    assert!(log.released() < lost);
+    assert!(matches!(log.health(), Health::Broken(why) if why.contains("error")));
+    assert!(!log.has_credit());
+    log.close();
+    disk.faults.write_in.store(-1, SeqCst);
+    let (values, _) = read(&disk).expect("readable");
+    assert_eq!(values, [0]);
+}
+
+#[test]
+fn a_full_disk_takes_away_credit_and_gives_it_back() {
+    let disk = MemoryDisk::new();
+    disk.faults.room.store(3 * SEGMENT as i64, SeqCst);
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    let (mut value, mut after) = (0, 0);
+    let until = Instant::now() + Duration::from_secs(20);
+    while !matches!(log.health(), Health::Full(_)) || log.has_credit() {
+        if log.has_credit() {
+            let mut record = RecordBuf::default();
+            record.body().resize(50_000, 0);
+            let clock_ms = value;
+            let meta = RecordMeta { kind: RecordKind::Commands, shard: 0, clock_ms, seed: 0 };
+            after = log.append(&mut record, &meta).expect("credit was there");
+            value += 1;
+            log.kick();
+        }
+        assert!(Instant::now() < until, "the disk does not get full");
+    }
+    wait("what was taken", || log.released() >= after);
+    disk.faults.room.store(0, SeqCst);
+    wait("room", || log.has_credit() && log.health() == Health::Good);
+    log.close();
+}
+
+#[test]
+fn a_recycled_file_shows_nothing_of_its_former_life() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    let mut value = 0;
+    while log.end() < 6 * SEGMENT {
+        let after = append(&log, value, 100_000);
+        value += 1;
+        log.kick();
+        wait("release", || log.released() >= after);
+        log.recycle_below(after.saturating_sub(SEGMENT));
+    }
+    let files = disk.files().len();
+    assert!(files <= 7, "old files are used again: {files}");
+    log.close();
+    // What a reader from the first needed file sees ends where the log ends.
+    let first = disk.files().keys().next().cloned().expect("a file");
+    let from = u64::from_str_radix(&first[4..20], 16).expect("hexadecimal");
+    let mut reader = LogReader::open(&disk, SEGMENT, from.max(4 * SEGMENT)).expect("opened");
+    let mut last = None;
+    while let Some(chunk) = reader.next_chunk().expect("readable") {
+        for record in chunk.records() {
+            assert!(last.is_none_or(|last| record.meta.clock_ms == last + 1));
+            last = Some(record.meta.clock_ms);
+        }
+    }
+    assert_eq!(last, Some(value - 1));
+    assert!(matches!(LogReader::open(&disk, SEGMENT, 0), Err(ReadError::Gap { .. })));
+}
