@@ -20,24 +20,21 @@
 //! Deliberately absent: what requests mean; who waits for what (the `progress` callback only
 //! says that something moved).
 
-use super::commit::CommitHeader;
 use super::files::LogFiles;
 use super::record::{RecordBuf, RecordMeta};
 use super::stats::LogStats;
 use crate::limits::{
-    LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_PREPARE_RETRY_MS, LOG_QUIET_MS,
-    LOG_RECORD_MAX, LOG_WRITE_BESIDE_MIN, LOG_WRITES_MAX, WORKERS_MAX,
+    LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_RECORD_MAX, LOG_WRITES_MAX,
+    WORKERS_MAX,
 };
 use crate::sync::log_ring::{Closed, Full, LogRing, RingShape};
 use crate::sync::watermark::Watermark;
-use crate::sys::clock;
-use crate::sys::disk::{AlignedBuf, Disk};
+use crate::sys::disk::Disk;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 /// When the log is forced to disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +84,9 @@ pub enum Health {
 /// The log is not able to take a record now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoCredit;
+
+mod upkeep;
+mod writer;
 
 /// A commit on its way to the disk.
 struct Flight {
@@ -347,292 +347,5 @@ impl Log {
             u64::MAX
         });
         self.ring.allow((kept + self.options.ring_bytes).min(self.files.end()));
-    }
-
-    fn run_writer(&self) {
-        let mut buffer = AlignedBuf::zeroed(LOG_CHUNK_BYTES as usize);
-        while let Some((commit, through)) = self.next_commit() {
-            let outcome = self.write(&commit, through, &mut buffer);
-            self.landed(&commit, outcome);
-        }
-    }
-
-    /// Waits for something to write; `None` when the log ends.
-    fn next_commit(&self) -> Option<(Closed, bool)> {
-        let mut shared = self.lock();
-        loop {
-            let waits = shared.rescuing || self.is_broken();
-            let may_write = !waits && shared.writing < LOG_WRITES_MAX;
-            let alone = shared.writing == 0;
-            if let Some(commit) = shared.queue.front().copied().filter(|_| may_write) {
-                let through = self.mode() == SyncMode::Always || shared.stopping;
-                shared.queue.pop_front();
-                shared.flights.push_back(Flight { commit, through, done: false });
-                shared.writing += 1;
-                return Some((commit, through));
-            }
-            let open_bytes = self.ring.reserved().saturating_sub(shared.open);
-            let has_records = !self.ring.is_empty(shared.open);
-            let worth = has_records && (alone || open_bytes >= LOG_WRITE_BESIDE_MIN);
-            if may_write && worth && !shared.closing {
-                shared = self.close_commit(shared);
-                continue;
-            }
-            if shared.stopping && (waits || alone && !has_records && !shared.closing) {
-                if !waits && self.must_state(&shared) {
-                    shared = self.close_commit(shared);
-                    continue;
-                }
-                if waits || self.durable.get() >= self.written.get() {
-                    self.work.notify_all();
-                    return None;
-                }
-            }
-            shared = self.rest(shared, may_write);
-        }
-    }
-
-    /// Closes the open commit and queues what comes of it.
-    fn close_commit<'a>(&'a self, mut shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
-        shared.closing = true;
-        let start = shared.open;
-        drop(shared);
-        let commits = self.ring.close(start, std::thread::yield_now);
-        let mut shared = self.lock();
-        shared.closing = false;
-        shared.open = commits.last().map_or(start, |last| last.end);
-        shared.stated = self.durable.get();
-        if let Some(last) = commits.iter().rfind(|commit| commit.records > 0) {
-            shared.filled = last.end;
-        }
-        let several = commits.len() > 1;
-        shared.queue.extend(commits);
-        if several || shared.stopping {
-            self.work.notify_all();
-        }
-        shared
-    }
-
-    /// Sleeps until there may be work. A log that went quiet states how far it is durable.
-    fn rest<'a>(
-        &'a self,
-        shared: MutexGuard<'a, Shared>,
-        may_write: bool,
-    ) -> MutexGuard<'a, Shared> {
-        if shared.writing > 0 || shared.closing || !may_write {
-            return self.wait(shared);
-        }
-        self.idle.store(true, Ordering::Relaxed);
-        // SeqCst: pairs with the fence in `kick`.
-        fence(Ordering::SeqCst);
-        if !self.ring.is_empty(shared.open) {
-            self.idle.store(false, Ordering::Relaxed);
-            return shared;
-        }
-        if !self.must_state(&shared) {
-            return self.wait(shared);
-        }
-        let quiet = Duration::from_millis(LOG_QUIET_MS);
-        let waited = self.work.wait_timeout(shared, quiet);
-        let (shared, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        let is_quiet = timeout.timed_out() && shared.writing == 0 && !shared.closing;
-        // A second sleeper may have been as patient.
-        if is_quiet && self.ring.is_empty(shared.open) && self.must_state(&shared) {
-            return self.close_commit(shared);
-        }
-        shared
-    }
-
-    /// Whether records are durable, and no commit says so yet.
-    fn must_state(&self, shared: &Shared) -> bool {
-        shared.stated < shared.filled && self.durable.get() >= shared.filled
-    }
-
-    fn wait<'a>(&'a self, shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
-        self.work.wait(shared).unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes one commit to the file it belongs to.
-    fn write(&self, commit: &Closed, through: bool, buffer: &mut AlignedBuf) -> io::Result<()> {
-        let len = (commit.end - commit.start) as usize;
-        let file = self.files.at(commit.start)?;
-        let bytes = &mut buffer[..len];
-        let begin = (commit.used - commit.start) as usize;
-        self.ring.copy(commit, bytes);
-        bytes[begin..].fill(0);
-        let header = CommitHeader {
-            lsn: commit.start,
-            len: len as u32,
-            used: begin as u32,
-            synced: self.durable.get(),
-            clock_ms: self.clock_ms.load(Ordering::Relaxed),
-            generation: file.name.generation,
-            records: commit.records as u32,
-            log_id: self.log_id,
-        };
-        header.seal(bytes);
-        let started_ns = clock::monotonic_ns();
-        let offset = commit.start - file.name.start;
-        let outcome = match through {
-            true => file.file.write_through_at(bytes, offset),
-            false => file.file.write_at(bytes, offset),
-        };
-        self.stats.wrote(len as u64, commit.records, clock::monotonic_ns() - started_ns);
-        outcome
-    }
-
-    /// A write has ended: moves the positions on, as far as they are reached without a gap.
-    fn landed(&self, commit: &Closed, outcome: io::Result<()>) {
-        let mut shared = self.lock();
-        shared.writing -= 1;
-        if let Err(error) = outcome {
-            self.rescue(shared, &error);
-            return;
-        }
-        let mine = shared.flights.iter_mut().find(|flight| flight.commit.start == commit.start);
-        if let Some(flight) = mine {
-            flight.done = true;
-        }
-        if !shared.rescuing {
-            self.advance(&mut shared);
-        }
-        drop(shared);
-        self.work.notify_all();
-        (self.progress)();
-    }
-
-    fn advance(&self, shared: &mut Shared) {
-        while let Some(flight) = shared.flights.front().filter(|flight| flight.done) {
-            self.written.advance(flight.commit.end);
-            if flight.through && self.durable.get() == flight.commit.start {
-                self.durable.advance(flight.commit.end);
-            }
-            shared.flights.pop_front();
-        }
-        if self.mode() == SyncMode::Always && self.durable.get() < self.written.get() {
-            self.upkeep.notify_all(); // What was written in another mode is synced first.
-        }
-        self.allow();
-    }
-
-    /// Writes all that is not durable, once, to a file of a new generation.
-    fn rescue<'a>(&'a self, mut shared: MutexGuard<'a, Shared>, error: &io::Error) {
-        let text = error.to_string();
-        tracing::error!(error = text, "the log could not be written");
-        self.stats.errors.fetch_add(1, Ordering::Relaxed);
-        if shared.rescuing {
-            drop(shared);
-            self.work.notify_all();
-            return; // Another thread has met the same and is at it.
-        }
-        shared.rescuing = true;
-        while shared.writing > 0 {
-            shared = self.wait(shared);
-        }
-        let commits: Vec<Closed> = shared.flights.iter().map(|flight| flight.commit).collect();
-        drop(shared);
-        let rescued = self.write_again(&commits);
-        let mut shared = self.lock();
-        match rescued {
-            Ok(()) => {
-                tracing::warn!("what was not on disk was written to a new file of the log");
-                for flight in &mut shared.flights {
-                    (flight.done, flight.through) = (true, true);
-                }
-                shared.rescuing = false;
-                self.advance(&mut shared);
-            }
-            Err(second) => {
-                let text = format!("{text}; then {second}");
-                tracing::error!(error = text, "the log is broken: writes are refused");
-                shared.health = Health::Broken(text);
-                self.broken.store(true, Ordering::SeqCst);
-            }
-        }
-        drop(shared);
-        self.work.notify_all();
-        (self.progress)();
-    }
-
-    fn write_again(&self, commits: &[Closed]) -> io::Result<()> {
-        let Some(first) = commits.first() else { return Ok(()) };
-        if self.durable.get() < first.start {
-            // Written but not synced, and given back by the ring: nothing to write it from.
-            return Err(io::Error::other("what was written before could not be synced"));
-        }
-        self.files.begin_generation(first.start)?;
-        let mut buffer = AlignedBuf::zeroed(LOG_CHUNK_BYTES as usize);
-        commits.iter().try_for_each(|commit| self.write(commit, true, &mut buffer))
-    }
-
-    /// Prepares files ahead, and syncs what the mode asks for.
-    fn run_upkeep(&self) {
-        let mut synced_ns = clock::monotonic_ns();
-        loop {
-            let healthy = self.prepare_files();
-            self.files.settle();
-            let stopping = self.lock().stopping;
-            let behind = self.durable.get() < self.written.get();
-            let due = match self.mode() {
-                SyncMode::Always => true,
-                SyncMode::EverySecond => clock::monotonic_ns() - synced_ns >= 1_000_000_000,
-                SyncMode::Never => false,
-            };
-            if behind && (due || stopping) {
-                synced_ns = clock::monotonic_ns();
-                self.sync();
-            }
-            let shared = self.lock();
-            if shared.drained {
-                return;
-            }
-            let ms = if healthy && !shared.stopping { 1000 } else { LOG_PREPARE_RETRY_MS };
-            let ms = if shared.stopping { 1 } else { ms.min(100) };
-            let waited = self.upkeep.wait_timeout(shared, Duration::from_millis(ms));
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
-        }
-    }
-
-    /// True when there are files enough.
-    fn prepare_files(&self) -> bool {
-        let was_full = matches!(self.lock().health, Health::Full(_));
-        let outcome = self.files.prepare_ahead(self.ring.reserved(), &mut || self.allow());
-        let mut shared = self.lock();
-        match &outcome {
-            Err(error) if shared.health == Health::Good => {
-                tracing::warn!(%error, "no room for the log: writes will be refused");
-                shared.health = Health::Full(error.to_string());
-            }
-            Ok(()) if was_full && matches!(shared.health, Health::Full(_)) => {
-                tracing::info!("there is room for the log again");
-                shared.health = Health::Good;
-            }
-            _ => {}
-        }
-        drop(shared);
-        self.allow();
-        (self.progress)();
-        outcome.is_ok()
-    }
-
-    /// Makes durable what was written in another mode than `always`.
-    fn sync(&self) {
-        let (from, to) = (self.durable.get(), self.written.get());
-        let started_ns = clock::monotonic_ns();
-        match self.files.sync(from, to) {
-            Ok(()) => {
-                self.stats.synced(clock::monotonic_ns() - started_ns);
-                self.durable.advance(to);
-            }
-            Err(error) => {
-                let text = error.to_string();
-                tracing::error!(error = text, "the log is broken: a sync failed");
-                self.lock().health = Health::Broken(text);
-                self.broken.store(true, Ordering::SeqCst);
-            }
-        }
-        self.allow();
-        self.work.notify_all();
-        (self.progress)();
     }
 }
