@@ -163,7 +163,7 @@ pub const RANDOM_MEMBERS_MAX: usize = 1 << 24;
 
 /// Bytes of entries in one block of a snapshot; an entry that does not fit spans several blocks.
 pub const SNAPSHOT_BLOCK_BYTES: usize = 1024 * 1024;
-/// Entries that are put under one lock while a snapshot is loaded.
+/// Entries that are put, or looked at, under one lock while a snapshot is loaded or written.
 pub const SNAPSHOT_BATCH_ENTRIES: usize = 256;
 /// Snapshots that are kept; older ones are removed when a new one was published.
 pub const SNAPSHOTS_KEPT: usize = 2;

@@ -17,7 +17,7 @@ pub const ROWS: &[Command] = &[
     row("copy", -3, Keys::TWO, WRITE | DENYOOM, acl::KEYSPACE, Run::Locked(relocate::copy))
         .doc("6.2.0", "Copies the value of a key to another one."),
     row("del", -2, Keys::ALL, WRITE, acl::KEYSPACE, Run::Locked(del)).doc("1.0.0", "Deletes keys."),
-    row("dump", 2, Keys::ONE, READONLY, acl::KEYSPACE, Run::Read(dump::dump))
+    row("dump", 2, Keys::ONE, READONLY, acl::KEYSPACE, Run::Locked(dump::dump))
         .doc("2.6.0", "Returns the value of a key in a form that RESTORE takes."),
     row("exists", -2, Keys::ALL, READONLY | FAST, acl::KEYSPACE, Run::Read(exists))
         .doc("1.0.0", "Counts how many of the keys are there."),

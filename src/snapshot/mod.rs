@@ -12,6 +12,7 @@
 //! | `reader` | opens one and checks that it is whole |
 //! | `load` | its entries, by many threads, into a store |
 //! | `names` | file names, and which snapshots a directory holds |
+//! | `rdb` | Redis' own files: import and export |
 //!
 //! Invariants:
 //! - a file without a footer is no snapshot, and no byte of a file escapes a checksum;
@@ -26,6 +27,7 @@ mod error;
 mod format;
 mod load;
 pub mod names;
+pub mod rdb;
 mod reader;
 #[cfg(test)]
 mod tests;

@@ -18,7 +18,8 @@ use super::format::{
     NO_SHARD, VERSION,
 };
 use super::names;
-use crate::limits::{SHARDS, SNAPSHOT_BLOCK_BYTES};
+use crate::limits::{DATABASES, SHARDS, SNAPSHOT_BATCH_ENTRIES, SNAPSHOT_BLOCK_BYTES};
+use crate::store::{Store, encode_entry};
 use crate::sys::disk::{AlignedBuf, DISK_ALIGN, Disk, DiskFile, OpenMode};
 use crate::util::wire::put_string;
 use std::sync::Arc;
@@ -152,6 +153,30 @@ impl SnapshotWriter {
         payload.clear();
         self.gathered = payload;
         outcome
+    }
+
+    /// Adds all entries of `store`. The caller sees to it that nobody changes the store meanwhile:
+    /// the snapshot would hold no one moment of it.
+    pub fn store(&mut self, store: &Store) -> Result<(), SnapshotError> {
+        let mut bytes = Vec::new();
+        for db in 0..DATABASES as u8 {
+            let mut cursor = 0;
+            loop {
+                let mut outcome = Ok(());
+                cursor = store.scan(db, cursor, SNAPSHOT_BATCH_ENTRIES, &mut |entry, object| {
+                    bytes.clear();
+                    encode_entry(db, entry, object, &mut bytes);
+                    if outcome.is_ok() {
+                        outcome = self.entry(store.key(entry.key()).shard(), &bytes);
+                    }
+                });
+                outcome?;
+                if cursor == 0 {
+                    break;
+                }
+            }
+        }
+        self.flush()
     }
 
     /// Bytes in the file so far.
