@@ -57,6 +57,11 @@ pub const REQUEST_INLINE_KEPT: usize = 4096;
 /// A bulk of at least this many bytes is received into small pages: with huge ones the first byte
 /// behind an announced length would commit 2 MiB.
 pub const BULK_SMALL_PAGES_MIN: usize = 4 * 1024 * 1024;
+/// Bytes by which the data must shrink, to less than half, before a worker has the allocator look
+/// for memory to give back.
+pub const COLLECT_SHRUNK_MIN: u64 = 16 * 1024 * 1024;
+/// Ticks that it waits from then on, so that what is in limbo is free as well.
+pub const COLLECT_AFTER_TICKS: u32 = 5;
 /// Bytes of the largest object that the allocator takes from its arenas; a larger one comes from
 /// the system and goes back there.
 pub const ALLOCATOR_ARENA_OBJECT_MAX: usize = 64 * 1024 * 1024;

@@ -323,6 +323,37 @@ fn expired_keys_are_not_counted_and_are_freed() {
 }
 
 #[test]
+fn keys_that_are_due_in_the_same_second_are_gone_with_their_memory() {
+    const KEYS: usize = 100_000;
+    // Every shard keeps its first segment of 4 KiB; the keys take 6 MB.
+    const FIRST_SEGMENTS: u64 = 512 * 6 * 1024;
+    let server = server(&[]);
+    let mut client = server.client();
+    let used = |client: &mut Client| {
+        let Ok(Value::Bulk(info)) = client.call(&["INFO", "memory"]) else { panic!("a text") };
+        let info = String::from_utf8_lossy(&info).into_owned();
+        let field = info.lines().find_map(|line| line.strip_prefix("used_memory:"));
+        field.and_then(|text| text.parse::<u64>().ok()).expect("a number")
+    };
+    let before = used(&mut client);
+    let due = std::time::SystemTime::now() + Duration::from_secs(3);
+    let due = due.duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_millis();
+    let due = due.to_string();
+    for block in 0..KEYS / 1000 {
+        let keys = block * 1000..(block + 1) * 1000;
+        let set = |key: usize| encode(&["SET", &format!("key:{key}"), "value", "PXAT", &due]);
+        client.send(&keys.clone().flat_map(set).collect::<Vec<u8>>());
+        assert!(keys.into_iter().all(|_| client.read() == Ok(simple("OK"))));
+    }
+    // Someone who goes on working meanwhile is always answered.
+    wait_until("all are gone, and so is what they took", || {
+        assert_eq!(client.call(&["SET", "other", "1"]), Ok(simple("OK")));
+        client.call(&["DBSIZE"]) == Ok(Value::Int(1)) && used(&mut client) < before + FIRST_SEGMENTS
+    });
+    assert_eq!(client.call(&["GET", "other"]), Ok(Value::bulk("1")));
+}
+
+#[test]
 fn counters_refuse_what_is_no_number_and_start_anew_when_expired() {
     let server = server(&[]);
     let mut client = server.client();

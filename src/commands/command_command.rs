@@ -282,9 +282,12 @@ fn group(command: &Command) -> &'static str {
     found.map_or("server", |(_, name)| name)
 }
 
+/// Whether a command, under its full name, is listed.
+type Filter = Box<dyn Fn(&Command, &str) -> bool>;
+
 /// COMMAND LIST [FILTERBY MODULE name | ACLCAT category | PATTERN pattern]
 fn list(_cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    let fits: Box<dyn Fn(&Command, &str) -> bool> = match args.len() {
+    let fits: Filter = match args.len() {
         2 => Box::new(|_, _| true),
         5 if args.get(2).eq_ignore_ascii_case(b"filterby") => {
             let value = args.get(4).to_vec();

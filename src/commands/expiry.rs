@@ -8,7 +8,7 @@ use crate::engine::Event;
 use crate::limits::{EXPIRE_SLICE_KEYS, EXPIRE_TICK_NS, SHARDS};
 use crate::net::TickOutcome;
 use crate::sync::reclaim;
-use crate::sys::clock;
+use crate::sys::{allocator, clock};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// One worker's tick. `More` when the slice of time was too short for the keys that are due.
@@ -19,6 +19,9 @@ pub fn tick(hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
     }
     let outcome = expire(node, hub, local, worker);
     reclaim::collect();
+    if local.shrinking.tick(node.engine.store.memory_bytes()) {
+        allocator::collect();
+    }
     outcome
 }
 
@@ -59,7 +62,9 @@ fn expire(node: &Node, hub: &NodeHub, local: &mut Local, worker: usize) -> TickO
             local.expire_at = ((local.expire_at as usize + 1) % share) as u16;
         }
         if clock::monotonic_ns() >= until_ns {
-            outcome = if more { TickOutcome::More } else { outcome };
+            // Where some were due, the shards that were not reached will have some too.
+            let is_due = more || !removed.is_empty();
+            outcome = if is_due { TickOutcome::More } else { outcome };
             break;
         }
     }

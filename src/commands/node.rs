@@ -8,7 +8,7 @@ use super::pubsub::Registry;
 use super::slowlog::SlowLog;
 use crate::config::Config;
 use crate::engine::{CmdError, Count, Effects, Engine, Tally};
-use crate::limits::ERROR_CODES_MAX;
+use crate::limits::{COLLECT_AFTER_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX};
 use crate::net::Hub;
 use crate::sys::eventfd::EventFd;
 use crate::util::rng::SplitMix64;
@@ -93,6 +93,33 @@ pub struct Local {
     pub effects: Effects,
     /// Where the next slice of active expiry starts.
     pub expire_at: u16,
+    /// When memory goes back to the system.
+    pub shrinking: Shrinking,
+}
+
+/// Watches for a fall of the memory that data takes.
+#[derive(Default)]
+pub struct Shrinking {
+    /// Most bytes since the last time.
+    peak_bytes: u64,
+    /// Ticks until memory is given back; 0: nothing is planned.
+    ticks_left: u32,
+}
+
+impl Shrinking {
+    /// True when, at this tick, memory is to be given back.
+    pub fn tick(&mut self, used_bytes: u64) -> bool {
+        if self.ticks_left > 0 {
+            self.ticks_left -= 1;
+            return self.ticks_left == 0;
+        }
+        self.peak_bytes = self.peak_bytes.max(used_bytes);
+        let fall = self.peak_bytes - used_bytes;
+        if fall >= COLLECT_SHRUNK_MIN && fall > self.peak_bytes / 2 {
+            *self = Shrinking { peak_bytes: used_bytes, ticks_left: COLLECT_AFTER_TICKS };
+        }
+        false
+    }
 }
 
 /// A request to end the process.
@@ -138,7 +165,13 @@ impl Local {
     /// The state of worker `worker`.
     pub fn new(worker: usize) -> Local {
         let rng = SplitMix64::new(random_seed());
-        Local { worker, rng, effects: Effects::default(), expire_at: 0 }
+        Local {
+            worker,
+            rng,
+            effects: Effects::default(),
+            expire_at: 0,
+            shrinking: Shrinking::default(),
+        }
     }
 }
 
@@ -254,3 +287,22 @@ pub fn random_seed() -> u64 {
 }
 
 static ALLOCATION_MARK: u8 = 0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_goes_back_once_after_a_fall_by_half() {
+        const MIB: u64 = 1 << 20;
+        let mut shrinking = Shrinking::default();
+        let mut ticks =
+            |used_bytes, count| (0..count).filter(|_| shrinking.tick(used_bytes)).count();
+        assert_eq!(ticks(100 * MIB, 20), 0);
+        assert_eq!(ticks(51 * MIB, 20), 0, "not by half");
+        assert_eq!(ticks(49 * MIB, COLLECT_AFTER_TICKS), 0, "what is in limbo is waited for");
+        assert_eq!(ticks(49 * MIB, 20), 1);
+        assert_eq!(ticks(20 * MIB, 20), 1, "and again");
+        assert_eq!(ticks(5 * MIB, 20), 0, "too little to matter");
+    }
+}

@@ -1,4 +1,4 @@
-//! Settings of the process allocator.
+//! The process allocator: a setting, and giving memory back.
 //!
 //! mimalloc takes an object from an arena, whose size it doubles when it needs the next one, and
 //! keeps notes on the whole arena in huge pages. For an announced 500 MB that never arrive that is
@@ -20,6 +20,13 @@ mod mimalloc {
     unsafe extern "C" {
         fn mi_option_get(option: c_int) -> c_long;
         fn mi_option_set(option: c_int, value: c_long);
+        fn mi_collect(force: bool);
+    }
+
+    pub(super) fn collect() {
+        // SAFETY: [sys-020] I-ALLOCATOR: may be called at any time; it looks after the heap of
+        // the thread that calls it.
+        unsafe { mi_collect(false) }
     }
 
     pub(super) fn limit_arena_objects() -> bool {
@@ -43,6 +50,14 @@ pub fn limit_arena_objects() -> bool {
     false
 }
 
+/// Gives back to the system what this thread's part of the allocator no longer uses: pages whose
+/// objects others have freed stay with the thread that made them until it looks. Takes about as
+/// long as a look at each page of the thread's heap.
+pub fn collect() {
+    #[cfg(feature = "mimalloc")]
+    mimalloc::collect();
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -51,6 +66,7 @@ mod tests {
         assert!(super::limit_arena_objects(), "this version of the allocator has it elsewhere");
         assert!(!super::limit_arena_objects(), "what was set is left alone");
         let large: Vec<Vec<u8>> = (0..4).map(|_| vec![0; 100 << 20]).collect();
+        super::collect();
         assert!(large.iter().all(|bytes| bytes[bytes.len() - 1] == 0));
     }
 }
