@@ -1,6 +1,7 @@
 //! What snapshots are called. The name tells the largest position of the log that the snapshot
 //! contains, so names order snapshots by age without a look inside.
 
+use crate::limits::SNAPSHOTS_KEPT;
 use crate::sys::disk::Disk;
 use std::io;
 
@@ -44,6 +45,19 @@ pub fn list(disk: &dyn Disk) -> io::Result<Vec<Listed>> {
     Ok(snapshots)
 }
 
+/// Removes all snapshots but the newest [`SNAPSHOTS_KEPT`], and answers which are gone. To be
+/// called when the newest is published and no reader needs an older one.
+pub fn prune(disk: &dyn Disk) -> io::Result<Vec<Listed>> {
+    let old: Vec<Listed> = list(disk)?.into_iter().skip(SNAPSHOTS_KEPT).collect();
+    for snapshot in &old {
+        disk.remove(&snapshot.name)?;
+    }
+    if !old.is_empty() {
+        disk.sync()?;
+    }
+    Ok(old)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,5 +84,10 @@ mod tests {
         }
         let lsns: Vec<u64> = list(&disk).expect("listed").iter().map(|found| found.lsn).collect();
         assert_eq!(lsns, [300, 10, 9]);
+        let gone = prune(&disk).expect("removed");
+        assert_eq!(gone.iter().map(|found| found.lsn).collect::<Vec<_>>(), [9]);
+        let left = list(&disk).expect("listed");
+        assert_eq!(left.iter().map(|found| found.lsn).collect::<Vec<_>>(), [300, 10]);
+        assert_eq!(disk.list().map(|files| files.len()).ok(), Some(4), "others are left alone");
     }
 }
