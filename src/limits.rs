@@ -185,6 +185,8 @@ pub const LOG_COMMIT_HEADER: u64 = 64;
 /// A record of the log is at most this long; a longer request goes into the log in fragments
 /// before the record that uses it.
 pub const LOG_RECORD_MAX: usize = 256 * 1024;
+/// Bytes of a request that one fragment of it takes: four fit between two headers of commits.
+pub const LOG_FRAGMENT_BYTES: usize = 262_000;
 /// Writes of the log under way at once.
 pub const LOG_WRITES_MAX: usize = 4;
 /// With a write under way, another one starts only for this many bytes.
@@ -193,6 +195,14 @@ pub const LOG_WRITE_BESIDE_MIN: u64 = 16 * 1024;
 pub const LOG_QUIET_MS: u64 = 20;
 /// Segments of the log prepared ahead of the one in use.
 pub const LOG_SEGMENTS_AHEAD: u64 = 2;
+/// Shards that a writer of several cuts itself; for more the snapshot is given up and begun again.
+pub const SAVE_CUTS_BY_WRITER_MAX: usize = 8;
+/// Times that a snapshot is begun again before it counts as failed.
+pub const SAVE_RETRIES: usize = 10;
+/// Bytes of the log above which a snapshot is due, unless the data is more than twice as large.
+pub const SAVE_LOG_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// Chunks of the log that are read ahead of the threads that replay them.
+pub const REPLAY_CHUNKS_AHEAD: usize = 8;
 /// Milliseconds between two tries to prepare a segment on a disk that is full or fails.
 pub const LOG_PREPARE_RETRY_MS: u64 = 200;
 
@@ -215,4 +225,5 @@ const _: () = assert!(LOG_SEGMENT_BYTES.is_multiple_of(LOG_CHUNK_BYTES));
 const _: () = assert!(LOG_CHUNK_BYTES.is_multiple_of(LOG_BLOCK_BYTES));
 const _: () = assert!(LOG_RING_BYTES.is_power_of_two() && LOG_RING_BYTES >= 64 << 20);
 const _: () = assert!(LOG_COMMIT_HEADER.is_multiple_of(8));
+const _: () = assert!(LOG_FRAGMENT_BYTES + 64 <= LOG_RECORD_MAX);
 const _: () = assert!(2 * LOG_RECORD_MAX as u64 <= LOG_CHUNK_BYTES);

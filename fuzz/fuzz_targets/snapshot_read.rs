@@ -89,7 +89,7 @@ fn sample() -> Vec<u8> {
             }
         });
     }
-    drop(writer.finish(&[7; SHARDS], 8).unwrap());
+    drop(writer.finish(&[7; SHARDS], 8, 0).unwrap());
     let bytes = disk.0.lock().unwrap().clone();
     bytes
 }

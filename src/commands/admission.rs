@@ -32,6 +32,11 @@ pub(super) fn admit(
     if !io.session.authenticated && !command.is(flags::NO_AUTH) {
         return Err(CmdError::text("NOAUTH Authentication required."));
     }
+    if node.is_loading() && !command.is(flags::LOADING) {
+        let done = node.loaded.load(std::sync::atomic::Ordering::Relaxed);
+        let text = format!("LOADING Redis is loading the dataset in memory ({done} % done)");
+        return Err(CmdError::owned(text));
+    }
     if command.is(flags::NO_MULTI) && io.session.multi.is_some() {
         return Err(CmdError::text("ERR Command not allowed inside a transaction"));
     }

@@ -3,7 +3,7 @@
 use super::node::{Node, NodeHub};
 use super::session::{Cx, ReplyMode, Session};
 use super::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
-use super::{client, pubsub, transactions};
+use super::{client, durability, pubsub, transactions};
 use crate::config::ClientClass;
 use crate::engine::CmdError;
 use crate::limits::DATABASES;
@@ -222,8 +222,9 @@ const PROTECTED: &str = "-DENIED dse is running in protected mode: no password i
      that can reach this port may do everything, switch it off with 'protected-mode no'.\r\n";
 
 /// A connection is gone: nobody refers to it any more.
-pub fn leave(hub: &NodeHub, id: ConnId, session: Session) {
+pub fn leave(hub: &NodeHub, id: ConnId, mut session: Session) {
     let node = &hub.service;
+    durability::drop_long_body(node, &mut session);
     if session.monitor {
         node.monitors.remove(id);
     }

@@ -8,21 +8,27 @@ use super::admission::{
     admit, answer_error, note_slow, refuse, settle_reply_mode, unknown_command,
 };
 use super::command_stats::Place;
+use super::durability::{self, settle_long_body, take_long_body};
 use super::node::{Local, Node, NodeHub};
-use super::session::{Cx, Session};
+use super::session::Session;
 use super::table::{Command, Keys, LOOKUP, Run, TABLE, flags};
 use super::{events, expiry, transactions};
 use crate::config::notify;
-use crate::engine::{CmdError, Effects, Moment, Read, ReadParts, Txn, TxnParts, Walk};
+use crate::engine::{CmdError, Journal, Read, ReadParts, Txn, TxnParts, Walk};
 use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER, STRING_LEN_MAX};
 use crate::net::{Admission, Batch, Bounds, Card, ConnId, Flow, Io, Served, Service, TickOutcome};
-use crate::resp::{Args, OutQueue, ParseLimits, Reply};
-use crate::store::{Held, Key, Pin, ShardSet};
+use crate::resp::{Args, Mark, OutQueue, ParseLimits, Reply};
+use crate::store::{Key, Pin, ShardSet};
 use crate::sync::reclaim;
 use crate::sys::bulk::BulkBuf;
 use crate::sys::clock;
+use crate::wal::Health;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
+
+mod steps;
+
+pub(super) use steps::{begin, call_session, publish_effects, shards_of};
 
 /// What the first pass found out about a request.
 #[derive(Clone, Copy, Default)]
@@ -49,7 +55,17 @@ impl Service for Node {
 
     fn released_lsn(&self) -> u64 {
         // Without a log every reply may leave at once.
-        u64::MAX
+        self.durability.log().map_or(u64::MAX, |log| log.released())
+    }
+
+    fn gives_up(&self) -> bool {
+        self.durability.log().is_some_and(|log| log.is_broken())
+    }
+
+    fn round_ended(&self, _local: &mut Local) {
+        if let Some(log) = self.durability.log() {
+            log.kick();
+        }
     }
 
     fn open(&self, card: &Card) -> Result<Session, Vec<u8>> {
@@ -81,15 +97,15 @@ impl Service for Node {
             let flow = run.execute(io, &mut batch, at, prepared);
             let executed = if flow == Flow::Park { at } else { at + 1 };
             if flow != Flow::Next {
-                run.end(io.local);
+                run.end(io);
                 return Served { executed, flow };
             }
             if io.out.len() > OUTPUT_HIGH_WATER && executed < count {
-                run.end(io.local);
+                run.end(io);
                 return Served { executed, flow: Flow::Next };
             }
         }
-        run.end(io.local);
+        run.end(io);
         Served { executed: count, flow: Flow::Next }
     }
 
@@ -200,7 +216,12 @@ impl<'a> ExecutionRun<'a> {
         }
     }
 
-    fn end(mut self, local: &Local) {
+    fn end(mut self, io: &mut Io<'_, Node>) {
+        let after = std::mem::take(&mut io.local.after);
+        if after > 0 {
+            io.out.gate(after);
+        }
+        let local = &*io.local;
         self.settle_reads(local);
         if self.timed > 0 && self.node.config.hot.latency_tracking() {
             let times = self.times[..self.timed].iter().copied();
@@ -234,7 +255,16 @@ impl<'a> ExecutionRun<'a> {
             }
             return Flow::Park;
         }
+        match durability::admit(node, io, command, batch.args(at)) {
+            Ok(Flow::Next) => {}
+            Ok(flow) => return flow,
+            Err(error) => {
+                refuse(node, io, Some(place), &error);
+                return Flow::Next;
+            }
+        }
         let mark = io.out.mark();
+        let after_before = io.local.after;
         let flow = if io.session.multi.is_some() && !command.is(flags::AT_ONCE) {
             transactions::queue(io, row, batch.args(at))
         } else {
@@ -249,10 +279,29 @@ impl<'a> ExecutionRun<'a> {
             });
             self.call(io, Call { row, command, place, args, hashed, bulk })
         };
+        if io.local.after > after_before {
+            self.hold(io, mark, after_before);
+        }
         // What a subscription is told is a push, not a reply, and is sent in any case.
         let pushes = command.is(flags::PUBSUB) && command.is(flags::IN_SUBSCRIBED);
         settle_reply_mode(io, if pushes { io.out.mark() } else { mark });
         flow
+    }
+
+    /// The reply behind `mark` has seen what is not released yet.
+    #[cold]
+    fn hold(&self, io: &mut Io<'_, Node>, mark: Mark, after_before: u64) {
+        if after_before == 0 {
+            io.out.free_before(mark);
+        }
+        if let Some(log) = self.node.durability.log()
+            && log.is_broken()
+            && let Health::Broken(why) = log.health()
+        {
+            io.local.after = after_before;
+            io.out.rollback(mark);
+            answer_error(self.node, io, &durability::broken(&why));
+        }
     }
 
     /// Whether a pause holds this request. Requests that are queued are not held, nor is the
@@ -288,7 +337,12 @@ impl<'a> ExecutionRun<'a> {
                 let (store, config) = (&node.engine.store, &node.config);
                 let walk = Walk::new(store, None, config, io.session.db, self.now_ms, seed);
                 let mut reply = Reply::new(io.out, io.session.protocol);
-                (run(&walk, call.args, &mut reply), Flow::Next)
+                let outcome = run(&walk, call.args, &mut reply);
+                if let Some(log) = node.durability.log() {
+                    let seen = node.engine.store.last_lsn_of_all();
+                    durability::note_seen(log, &mut io.local.after, seen);
+                }
+                (outcome, Flow::Next)
             }
             Run::Session(run) => call_session(io, &TABLE[call.row], run, call.args, self.now_ms),
         };
@@ -324,8 +378,17 @@ impl<'a> ExecutionRun<'a> {
             missed: missed.as_ref(),
         });
         let outcome = run(&read, call.args, &mut Reply::new(io.out, io.session.protocol));
+        if let Some(log) = node.durability.log() {
+            let seen = match call.hashed {
+                Some(key) if call.command.keys == Keys::ONE => {
+                    node.engine.store.last_lsn(key.shard())
+                }
+                _ => durability::seen_by(node, call.command, call.args),
+            };
+            durability::note_seen(log, &mut io.local.after, seen);
+        }
         if let Some(missed) = missed {
-            events::publish(node, io.hub, missed.into_inner());
+            events::publish(node, io.hub, missed.into_inner(), io.local.after);
         }
         outcome
     }
@@ -345,12 +408,21 @@ impl<'a> ExecutionRun<'a> {
                 shards_of(node, command, call.args, &mut shards);
                 let mut held = node.engine.store.lock(&shards);
                 if command.is(flags::WRITE) {
+                    node.saving.align(node, &held, &shards);
                     held.begin_exclusive();
                 }
                 held
             }
         };
         let moment = begin(node, io.local, &mut held, self.now_ms);
+        let log = node.durability.log();
+        let joined = take_long_body(io.session);
+        let journal = log.filter(|_| command.is(flags::WRITE)).map(|log| Journal {
+            log,
+            record: &mut io.local.record,
+            args: call.args,
+            joined,
+        });
         let mut reply = Reply::new(io.out, io.session.protocol);
         let mut txn = Txn::new(TxnParts {
             held: &mut held,
@@ -361,9 +433,15 @@ impl<'a> ExecutionRun<'a> {
             moment,
             hashed: call.hashed,
             bulk,
+            journal,
         });
         let outcome = run(&mut txn, call.args, &mut reply);
+        txn.seal();
+        if let Some(log) = log {
+            durability::note_seen(log, &mut io.local.after, held.last_lsn());
+        }
         drop(held);
+        settle_long_body(node, joined);
         publish_effects(node, io.hub, io.local);
         outcome
     }
@@ -423,58 +501,3 @@ impl<'a> ExecutionRun<'a> {
 
 /// Single-key reads are timed one by one if commands shorter than this count as slow.
 const SHORT_US: i64 = 1000;
-
-/// Adds the shards of a request's keys to `shards`.
-pub(super) fn shards_of(node: &Node, command: &Command, args: Args<'_>, shards: &mut ShardSet) {
-    if command.is(flags::ALL_SHARDS) {
-        *shards = ShardSet::all();
-        return;
-    }
-    for at in command.keys.positions(args.len()) {
-        shards.insert(node.engine.store.key(args.get(at)).shard());
-    }
-}
-
-/// Fixes clock and seed of a request under its locks.
-pub(super) fn begin(node: &Node, local: &mut Local, held: &mut Held<'_>, now_ms: u64) -> Moment {
-    let now_ms = now_ms.max(held.clock());
-    held.raise_clock(now_ms);
-    local.effects.notify_classes = events::classes(node);
-    Moment { now_ms, seed: local.rng.next_u64() }
-}
-
-/// Publishes notifications and counts changes, after the locks were released.
-pub(super) fn publish_effects(node: &Node, hub: &NodeHub, local: &mut Local) {
-    if local.effects.dirty != 0 {
-        node.workers[local.worker].tally.dirty.add(local.effects.dirty);
-        local.effects.dirty = 0;
-    }
-    if !local.effects.events.is_empty() {
-        let Effects { events, .. } = &mut local.effects;
-        events::publish(node, hub, std::mem::take(events));
-    }
-}
-
-/// Runs a command that concerns the connection or the server.
-pub(super) fn call_session(
-    io: &mut Io<'_, Node>,
-    command: &Command,
-    run: fn(&mut Cx<'_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
-    args: Args<'_>,
-    now_ms: u64,
-) -> (Result<(), CmdError>, Flow) {
-    let mut reply = Reply::new(io.out, io.session.protocol);
-    let mut cx = Cx {
-        hub: io.hub,
-        id: io.id,
-        card: io.card,
-        session: io.session,
-        local: io.local,
-        command,
-        now_ms,
-        in_exec: false,
-        flow: Flow::Next,
-    };
-    let outcome = run(&mut cx, args, &mut reply);
-    (outcome, cx.flow)
-}

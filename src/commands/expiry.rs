@@ -40,7 +40,7 @@ fn tick_once(hub: &NodeHub) {
 
 /// Removes due keys of this worker's share of the shards, for a bounded time.
 fn expire(node: &Node, hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
-    if !node.active_expire.load(Relaxed) {
+    if !node.active_expire.load(Relaxed) || node.is_loading() {
         return TickOutcome::Done;
     }
     let now_ms = node.engine.clock.now_ms();
@@ -78,5 +78,5 @@ fn announce(node: &Node, hub: &NodeHub, removed: Vec<(u8, Vec<u8>)>) {
         return;
     }
     let expired = |(db, key)| Event { class: notify::EXPIRED, name: "expired", db, key };
-    events::publish(node, hub, removed.into_iter().map(expired).collect());
+    events::publish(node, hub, removed.into_iter().map(expired).collect(), 0);
 }

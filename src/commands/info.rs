@@ -28,7 +28,7 @@ const SECTIONS: &[Section] = &[
     ("server", server, true),
     ("clients", clients, true),
     ("memory", memory, true),
-    ("persistence", persistence, true),
+    ("persistence", super::persistence::info, true),
     ("stats", stats, true),
     ("replication", replication, true),
     ("cpu", cpu, true),
@@ -41,9 +41,9 @@ const SECTIONS: &[Section] = &[
     ("dse", dse, true),
 ];
 
-struct View<'a> {
-    node: &'a Node,
-    hub: &'a NodeHub,
+pub(super) struct View<'a> {
+    pub(super) node: &'a Node,
+    pub(super) hub: &'a NodeHub,
     now_ms: u64,
 }
 
@@ -187,26 +187,6 @@ fn human(bytes: u64) -> String {
         0 => format!("{bytes}B"),
         _ => format!("{value:.2}{}", units[unit]),
     }
-}
-
-fn persistence(view: &View<'_>, out: &mut String) {
-    let dirty = view.node.total(|stats| &stats.tally.dirty);
-    line!(out, "loading:0");
-    line!(out, "async_loading:0");
-    line!(out, "rdb_changes_since_last_save:{dirty}");
-    line!(out, "rdb_bgsave_in_progress:0");
-    line!(out, "rdb_last_save_time:{}", view.node.identity.started_ms / 1000);
-    line!(out, "rdb_last_bgsave_status:ok");
-    line!(out, "rdb_last_bgsave_time_sec:-1");
-    line!(out, "rdb_current_bgsave_time_sec:-1");
-    line!(out, "rdb_saves:0");
-    line!(out, "aof_enabled:0");
-    line!(out, "aof_rewrite_in_progress:0");
-    line!(out, "aof_rewrite_scheduled:0");
-    line!(out, "aof_last_rewrite_time_sec:-1");
-    line!(out, "aof_current_rewrite_time_sec:-1");
-    line!(out, "aof_last_bgrewrite_status:ok");
-    line!(out, "aof_last_write_status:ok");
 }
 
 fn stats(view: &View<'_>, out: &mut String) {

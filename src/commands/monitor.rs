@@ -60,7 +60,7 @@ impl Monitors {
         let message: Arc<[u8]> = line.into_bytes().into();
         let list = self.list.lock().unwrap_or_else(PoisonError::into_inner).clone();
         for id in list {
-            if !hub.send(id, &message) {
+            if !hub.send(id, &message, 0) {
                 self.remove(id);
             }
         }

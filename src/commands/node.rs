@@ -2,9 +2,11 @@
 //! share.
 
 use super::command_stats::CommandStats;
+use super::durability::Durability;
 use super::monitor::Monitors;
 use super::pause::Pause;
 use super::pubsub::Registry;
+use super::saving::Saving;
 use super::slowlog::SlowLog;
 use crate::config::Config;
 use crate::engine::{CmdError, Count, Effects, Engine, Tally};
@@ -12,6 +14,7 @@ use crate::limits::{COLLECT_AFTER_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX};
 use crate::net::Hub;
 use crate::sys::eventfd::EventFd;
 use crate::util::rng::SplitMix64;
+use crate::wal::RecordBuf;
 use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 use std::io;
@@ -39,6 +42,12 @@ pub struct Node {
     pub slowlog: SlowLog,
     /// Connections that see every command.
     pub monitors: Monitors,
+    /// The log.
+    pub durability: Durability,
+    /// Snapshots.
+    pub saving: Saving,
+    /// Per cent of the data that is loaded; 100: clients are served.
+    pub loaded: AtomicU64,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Active expiry runs (DEBUG SET-ACTIVE-EXPIRE).
@@ -95,6 +104,10 @@ pub struct Local {
     pub expire_at: u16,
     /// When memory goes back to the system.
     pub shrinking: Shrinking,
+    /// A record in the making.
+    pub record: RecordBuf,
+    /// The newest position that a reply of this batch has seen, if it is not released yet.
+    pub after: u64,
 }
 
 /// Watches for a fall of the memory that data takes.
@@ -171,6 +184,8 @@ impl Local {
             effects: Effects::default(),
             expire_at: 0,
             shrinking: Shrinking::default(),
+            record: RecordBuf::default(),
+            after: 0,
         }
     }
 }
@@ -216,11 +231,25 @@ impl Node {
             pubsub: Registry::default(),
             slowlog: SlowLog::default(),
             monitors: Monitors::default(),
+            durability: Durability::default(),
+            saving: Saving::default(),
+            loaded: AtomicU64::new(100),
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             shutdown: Shutdown::new()?,
             gauges: Gauges::default(),
         })
+    }
+
+    /// True until the data on disk is in memory.
+    pub fn is_loading(&self) -> bool {
+        // Acquire: pairs with the Release of who has loaded.
+        self.loaded.load(Ordering::Acquire) < 100
+    }
+
+    /// The process clock, ms since 1970.
+    pub fn now_ms_hint(&self) -> u64 {
+        self.engine.clock.now_ms()
     }
 
     /// True when a command that needs memory must be refused.

@@ -116,15 +116,16 @@ impl Topic {
 
 impl Registry {
     /// Sends `message` to all who listen to `channel`, by name or by pattern; how many.
-    pub fn publish(&self, hub: &NodeHub, channel: &[u8], message: &[u8]) -> usize {
+    pub fn publish(&self, hub: &NodeHub, channel: &[u8], message: &[u8], after: u64) -> usize {
         let maps = self.read();
         let mut count = 0;
         if let Some(listeners) = maps.channels.get(channel) {
-            count += deliver(hub, listeners, &[b"message", channel, message]);
+            count += deliver(hub, listeners, &[b"message", channel, message], after);
         }
         for (pattern, listeners) in &maps.patterns {
             if glob::matches(pattern, channel, false) {
-                count += deliver(hub, listeners, &[b"pmessage", pattern, channel, message]);
+                let parts: [&[u8]; 4] = [b"pmessage", pattern, channel, message];
+                count += deliver(hub, listeners, &parts, after);
             }
         }
         count
@@ -133,7 +134,7 @@ impl Registry {
     /// Sends `message` to all who listen to the shard channel; how many.
     pub fn publish_to_shard(&self, hub: &NodeHub, channel: &[u8], message: &[u8]) -> usize {
         match self.read().shard_channels.get(channel) {
-            Some(listeners) => deliver(hub, listeners, &[b"smessage", channel, message]),
+            Some(listeners) => deliver(hub, listeners, &[b"smessage", channel, message], 0),
             None => 0,
         }
     }
@@ -185,14 +186,14 @@ fn remove(listeners: &mut Listeners, name: &[u8], id: ConnId) {
 }
 
 /// Leaves a message for each listener, in the protocol it speaks.
-fn deliver(hub: &NodeHub, listeners: &[ConnId], parts: &[&[u8]]) -> usize {
+fn deliver(hub: &NodeHub, listeners: &[ConnId], parts: &[&[u8]], after: u64) -> usize {
     let mut encoded: [Option<Arc<[u8]>>; 2] = [None, None];
     let mut count = 0;
     for id in listeners {
         let Some(card) = hub.card(*id) else { continue };
         let is3 = card.resp.load(Relaxed) == 3;
         let message = encoded[is3 as usize].get_or_insert_with(|| encode(parts, is3));
-        count += hub.send(*id, message) as usize;
+        count += hub.send(*id, message, after) as usize;
     }
     count
 }
@@ -314,7 +315,7 @@ fn show_counts(session: &Session, card: &Card) {
 
 /// PUBLISH channel message
 fn publish(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    reply.int(cx.node().pubsub.publish(cx.hub, args.get(1), args.get(2)) as i64);
+    reply.int(cx.node().pubsub.publish(cx.hub, args.get(1), args.get(2), 0) as i64);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! What the server remembers of one connection, and what a command sees of both.
 
+use super::durability::LongBody;
 use super::node::{Local, Node, NodeHub};
 use super::table::Command;
 use crate::net::{Card, ConnId};
@@ -29,6 +30,10 @@ pub struct Session {
     pub monitor: bool,
     /// Parameters of CLIENT TRACKING, NO-EVICT and NO-TOUCH, to be given back.
     pub client_flags: u32,
+    /// A request whose body goes into the log before it is executed.
+    pub long_body: Option<Box<LongBody>>,
+    /// The snapshot that a SAVE waits for.
+    pub save: Option<u64>,
 }
 
 /// What becomes of replies.

@@ -12,7 +12,9 @@
 //! - [`Run::Session`]: concerns the connection or the server.
 
 use super::session::Cx;
-use super::{bits, connection, hashes, keyspace, lists, pubsub, scan, server, sets, strings};
+use super::{
+    bits, connection, hashes, keyspace, lists, persistence, pubsub, scan, server, sets, strings,
+};
 use super::{transactions, zsets};
 use crate::engine::{CmdError, Read, Txn, Walk};
 use crate::resp::{Args, Reply};
@@ -236,6 +238,7 @@ const FAMILIES: &[&[Command]] = &[
     hashes::ROWS,
     keyspace::ROWS,
     lists::ROWS,
+    persistence::ROWS,
     pubsub::ROWS,
     scan::ROWS,
     server::ROWS,

@@ -8,16 +8,19 @@
 use super::admission::{OUT_OF_MEMORY, answer_error};
 use super::command_stats::Place;
 use super::dispatch::{begin, publish_effects, shards_of};
-use super::node::Node;
+use super::durability::{self, settle_long_body, take_long_body};
+use super::node::{Local, Node};
 use super::session::{Cx, Multi, Session, Watching};
 use super::table::{Command, Keys, Outcome, Run, TABLE, acl, flags, flags::*, row};
 use crate::config::notify;
-use crate::engine::{CmdError, Moment, Read, ReadParts, Txn, TxnParts, Walk};
+use crate::engine::{CmdError, Moment, Read, ReadParts, Txn, TxnParts, Walk, append, seed_of};
 use crate::limits::MULTI_BYTES_MAX;
 use crate::net::{Flow, Io};
 use crate::resp::{Args, Reply};
 use crate::store::{Held, ShardSet};
 use crate::sys::clock;
+use crate::wal::RecordKind;
+use crate::wal::record::{BODY_MAX, put_command};
 use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -168,20 +171,28 @@ fn needs_memory(multi: &Multi) -> bool {
 /// Runs the queued commands under the locks of all their keys.
 fn run_all(cx: &mut Cx<'_>, multi: &Multi, watching: Option<&Watching>, reply: &mut Reply<'_>) {
     let node = cx.node();
-    let mut held = node.engine.store.lock(&shards_of_all(node, multi, watching));
+    let shards = shards_of_all(node, multi, watching);
+    let mut held = node.engine.store.lock(&shards);
     let moment = begin(node, cx.local, &mut held, cx.now_ms);
     if watching.is_some_and(|watching| is_broken(node, &held, watching, moment.now_ms)) {
+        note_seen(cx, &held);
         drop(held);
         reply.nil_array();
         return;
     }
+    node.saving.align(node, &held, &shards);
     held.begin_exclusive();
     reply.array(multi.queued.len());
+    let mut changes = Changes::new(cx.local);
     for (row, args) in &multi.queued {
         let (command, sub) = TABLE[*row as usize].resolve(args.as_args());
         let place = Place::new(*row as usize, sub);
         let started_ns = clock::monotonic_ns();
-        let outcome = run_one(cx, &mut held, moment, command, args.as_args(), reply);
+        let (db, dirty) = (cx.session.db, cx.local.effects.dirty);
+        let seed = seed_of(moment.seed, changes.count);
+        let one = Moment { seed, ..moment };
+        let outcome = run_one(cx, &mut held, one, command, args.as_args(), reply);
+        changes.note(cx.local.effects.dirty != dirty, db, args.as_args());
         if node.monitors.any() && !command.is(flags::SKIP_MONITOR | flags::ADMIN) {
             let now_us = node.engine.clock.now_us();
             node.monitors.feed(cx.hub, cx.card, cx.session.db, now_us, args.as_args());
@@ -195,8 +206,76 @@ fn run_all(cx: &mut Cx<'_>, multi: &Multi, watching: Option<&Watching>, reply: &
             error.write_to(reply);
         }
     }
+    changes.seal(cx, &mut held, moment);
+    note_seen(cx, &held);
     drop(held);
     publish_effects(node, cx.hub, cx.local);
+}
+
+/// The reply has seen what the shards held contain.
+fn note_seen(cx: &mut Cx<'_>, held: &Held<'_>) {
+    if let Some(log) = cx.node().durability.log() {
+        durability::note_seen(log, &mut cx.local.after, held.last_lsn());
+    }
+}
+
+/// The commands of a transaction that changed something, as the body of its record.
+struct Changes {
+    /// How many there are.
+    count: u64,
+    body: Vec<u8>,
+    /// A bit for each command, if the body lies in the log already.
+    bits: Vec<u8>,
+    seen: usize,
+    long: bool,
+}
+
+impl Changes {
+    fn new(local: &mut Local) -> Changes {
+        let body = std::mem::take(local.record.body());
+        Changes { count: 0, body, bits: Vec::new(), seen: 0, long: false }
+    }
+
+    fn note(&mut self, changed: bool, db: u8, args: Args<'_>) {
+        if self.seen.is_multiple_of(8) {
+            self.bits.push(0);
+        }
+        if changed {
+            self.count += 1;
+            self.bits[self.seen / 8] |= 1 << (self.seen % 8);
+            // A body too long for a record is in the log by now, and this copy is of no use.
+            self.long |= self.body.len() > BODY_MAX;
+            if !self.long {
+                put_command(&mut self.body, db, (0..args.len()).map(|at| args.get(at)));
+            }
+        }
+        self.seen += 1;
+    }
+
+    /// Puts the transaction into the log, if it changed anything. Nobody has seen its changes
+    /// yet: readers wait for the exclusive sequence of the shards held.
+    fn seal(self, cx: &mut Cx<'_>, held: &mut Held<'_>, moment: Moment) {
+        let joined = take_long_body(cx.session);
+        let Some(log) = cx.hub.service.durability.log() else { return };
+        if self.count == 0 {
+            settle_long_body(cx.node(), joined);
+            return;
+        }
+        let body = cx.local.record.body();
+        let kind = match joined {
+            Some(number) => {
+                body.extend_from_slice(&number.to_le_bytes());
+                body.extend_from_slice(&self.bits);
+                RecordKind::Joined
+            }
+            None => {
+                *body = self.body;
+                RecordKind::Commands
+            }
+        };
+        append(log, &mut cx.local.record, held, kind, moment);
+        settle_long_body(cx.node(), joined);
+    }
 }
 
 /// The shards of all keys that the transaction touches or watches.
@@ -257,16 +336,16 @@ fn run_one(
             outcome
         }
         Run::Locked(run) => {
-            let seed = cx.local.rng.next_u64();
             let mut txn = Txn::new(TxnParts {
                 held,
                 effects: &mut cx.local.effects,
                 tally,
                 config: &node.config,
                 db,
-                moment: Moment { seed, ..moment },
+                moment,
                 hashed: None,
                 bulk: None,
+                journal: None,
             });
             run(&mut txn, args, reply)
         }

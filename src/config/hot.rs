@@ -92,6 +92,11 @@ macro_rules! hot {
                 }
             )*
 
+            /// Lets every string be as long as it likes.
+            pub(super) fn lift_limits(&self) {
+                self.proto_max_bulk_len.store(u64::MAX, Ordering::Relaxed);
+            }
+
             /// Takes over the values that are a single number.
             fn refresh_numbers(&self, values: &Values) {
                 $(

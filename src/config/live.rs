@@ -74,6 +74,8 @@ pub enum ApplyError {
         /// How many it allows.
         possible: u64,
     },
+    /// It takes a restart.
+    Restart,
     /// The system refused.
     System(io::ErrorKind),
 }
@@ -156,6 +158,13 @@ impl Config {
     /// The defaults, without a file.
     pub fn new() -> Config {
         Config::with(Sources::default(), Loaded::default())
+    }
+
+    /// Defaults without limits: for a replay, which refuses nothing that was accepted once.
+    pub fn permissive() -> Config {
+        let config = Config::new();
+        config.hot.lift_limits();
+        config
     }
 
     /// The layers of `sources` over the defaults, and what deserves a warning.
@@ -446,6 +455,9 @@ impl fmt::Display for ApplyError {
                 "The operating system is not able to handle the specified number of clients, \
                  try with {possible}"
             ),
+            ApplyError::Restart => {
+                f.write_str("it can only be changed in the configuration file, for the next start")
+            }
             ApplyError::System(kind) => write!(f, "{kind}"),
         }
     }

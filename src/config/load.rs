@@ -479,14 +479,13 @@ mod tests {
 
     #[test]
     fn what_has_no_effect_is_loaded_with_a_notice() {
-        let loaded =
-            load("appendonly yes\nlist-max-ziplist-entries 3\nrdbcompression yes\n").unwrap();
+        let loaded = load("rdbchecksum no\nlist-max-ziplist-entries 3\nappendonly yes\n").unwrap();
         let texts: Vec<String> = loaded.notices.iter().map(ToString::to_string).collect();
         assert_eq!(
             texts,
             [
                 "-:2: 'list-max-ziplist-entries' means nothing any more; remove it",
-                "-:1: 'appendonly yes' is accepted but has no effect in this version",
+                "-:1: 'rdbchecksum no' is accepted but has no effect in this version",
             ]
         );
     }

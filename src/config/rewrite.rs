@@ -154,7 +154,8 @@ mod tests {
             rewritten("save 1 1\nhz 20\nsave 2 2\nsave 3 3\n", "save 900 1\nsave 60 5\nhz 20"),
             "save 900 1\nsave 60 5\nhz 20\n"
         );
-        assert_eq!(rewritten("save 1 1\nsave 2 2\n", ""), "save \"\"\n");
+        assert_eq!(rewritten("save 1 1\nsave 2 2\n", ""), "save 60 1\n");
+        assert_eq!(rewritten("save 1 1\nsave 2 2\n", "save \"\""), "save \"\"\n");
         assert_eq!(
             rewritten(
                 "client-output-buffer-limit normal 1 1 1\n",

@@ -12,8 +12,8 @@
 //! writes them, from one thread at a time.
 
 use crate::sys::clock;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, PoisonError};
 
 /// Parts per million by which the clock may run faster or slower than CLOCK_BOOTTIME.
 const SLEW_PPM_MAX: i64 = 50_000;
@@ -60,6 +60,14 @@ impl ProcessClock {
         self.reading_ns(clock::boot_ns()) / 1000
     }
 
+    /// Sets the clock forward to `ms`, if it is behind: the data knows of a later time.
+    pub fn raise_to(&self, ms: u64) {
+        let _alone = self.tick.lock().unwrap_or_else(PoisonError::into_inner);
+        let boot_ns = clock::boot_ns();
+        let reading = self.reading_ns(boot_ns).max(ms.saturating_mul(1_000_000));
+        self.begin_line(reading, boot_ns, 0);
+    }
+
     /// How far the wall clock is ahead, in ns, at the last tick.
     pub fn gap_ns(&self) -> i64 {
         self.gap_ns.load(Ordering::Relaxed)
@@ -77,15 +85,20 @@ impl ProcessClock {
         let gap = wall_ns as i64 - reading as i64;
         let rate = (gap / (CLOSE_WITHIN_NS / 1_000_000)).clamp(-SLEW_PPM_MAX, SLEW_PPM_MAX);
         let before = self.gap_ns.swap(gap, Ordering::Relaxed);
+        self.begin_line(reading, boot_ns, rate);
+        gap.abs() > JUMP_NS && before.abs() <= JUMP_NS
+    }
+
+    /// Begins a new line; the caller holds `tick`.
+    fn begin_line(&self, reading_ns: u64, boot_ns: u64, rate_ppm: i64) {
         let sequence = self.sequence.load(Ordering::Relaxed);
         self.sequence.store(sequence + 1, Ordering::Relaxed);
         fence(Ordering::Release); // The odd count is seen before any of the new numbers.
-        self.base_ns.store(reading, Ordering::Relaxed);
+        self.base_ns.store(reading_ns, Ordering::Relaxed);
         self.since_ns.store(boot_ns, Ordering::Relaxed);
-        self.rate_ppm.store(rate, Ordering::Relaxed);
+        self.rate_ppm.store(rate_ppm, Ordering::Relaxed);
         // Release: pairs with the Acquire in reading_ns; the numbers are seen before the count.
         self.sequence.store(sequence + 2, Ordering::Release);
-        gap.abs() > JUMP_NS && before.abs() <= JUMP_NS
     }
 
     #[inline]
@@ -136,6 +149,16 @@ mod tests {
         let clock = ProcessClock::at(1_000 * SECOND, 0);
         clock.tick_at(1_100 * SECOND, 0);
         assert_eq!(clock.reading_ns(10 * SECOND), 1_010 * SECOND + SECOND / 2);
+    }
+
+    #[test]
+    fn a_later_time_in_the_data_is_where_the_clock_goes_on() {
+        let clock = ProcessClock::start();
+        let later = clock.now_ms() + 10_000_000;
+        clock.raise_to(later);
+        assert!(clock.now_ms() >= later);
+        clock.raise_to(5);
+        assert!(clock.now_ms() >= later);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod clock;
 mod error;
+mod journal;
 mod read;
 mod tally;
 mod txn;
@@ -14,6 +15,7 @@ mod walk;
 
 pub use clock::ProcessClock;
 pub use error::{CmdError, shown};
+pub use journal::{Journal, append, seed_of};
 pub use read::{Read, ReadParts};
 pub use tally::{Count, Tally};
 pub use txn::{Collection, Effects, Event, Moment, Txn, TxnParts};

@@ -1,6 +1,7 @@
 //! What a command sees of the shards it has locked, and how it changes them.
 
 use super::error::CmdError;
+use super::journal::Journal;
 use super::tally::Tally;
 use crate::config::{Config, notify};
 use crate::resp::Args;
@@ -80,10 +81,17 @@ pub struct Txn<'a, 's> {
     tally: &'a Tally,
     config: &'a Config,
     db: u8,
+    /// The database that the request came for.
+    home: u8,
+    moment: Moment,
     now_ms: u64,
     rng: SplitMix64,
     hashed: Option<Key<'a>>,
     bulk: Option<BulkBuf>,
+    /// Until the request is in the log.
+    journal: Option<Journal<'a>>,
+    /// Changes counted before this request.
+    dirty_before: u64,
 }
 
 /// What a [`Txn`] is made of.
@@ -104,14 +112,49 @@ pub struct TxnParts<'a, 's> {
     pub hashed: Option<Key<'a>>,
     /// Argument 2, if it was received into an allocation of its own; the argument is empty then.
     pub bulk: Option<BulkBuf>,
+    /// How the request gets into the log, if it must.
+    pub journal: Option<Journal<'a>>,
 }
 
 impl<'a, 's> Txn<'a, 's> {
     /// A view made of `parts`.
     pub fn new(parts: TxnParts<'a, 's>) -> Txn<'a, 's> {
-        let TxnParts { held, effects, tally, config, db, moment, hashed, bulk } = parts;
+        let TxnParts { held, effects, tally, config, db, moment, hashed, bulk, journal } = parts;
         let rng = SplitMix64::new(moment.seed);
-        Txn { held, effects, tally, config, db, now_ms: moment.now_ms, rng, hashed, bulk }
+        let (now_ms, dirty_before) = (moment.now_ms, effects.dirty);
+        Txn {
+            held,
+            effects,
+            tally,
+            config,
+            db,
+            home: db,
+            moment,
+            now_ms,
+            rng,
+            hashed,
+            bulk,
+            journal,
+            dirty_before,
+        }
+    }
+
+    /// Puts the request into the log if it has changed something and is not there yet. To be
+    /// called when it has run, before the locks are released.
+    pub fn seal(&mut self) {
+        if self.effects.dirty != self.dirty_before {
+            self.publishing(None);
+        }
+    }
+
+    /// A change that others can see comes next: the request goes into the log, once. `value` is
+    /// a large argument 2 that was taken.
+    #[inline]
+    fn publishing(&mut self, value: Option<&[u8]>) {
+        if let Some(mut journal) = self.journal.take() {
+            let large = value.or(self.bulk.as_ref().map(BulkBuf::filled));
+            journal.write(self.held, self.home, self.moment, large);
+        }
     }
 
     /// The clock, ms since 1970; the same for the whole request.
@@ -232,6 +275,7 @@ impl<'a, 's> Txn<'a, 's> {
             self.announce_new(key);
         }
         self.effects.dirty += 1;
+        self.publishing(if let Value::Bulk(bulk) = &value { Some(bulk.filled()) } else { None });
         self.held.put(self.db, key, value, deadline);
     }
 
@@ -241,6 +285,7 @@ impl<'a, 's> Txn<'a, 's> {
             return false;
         }
         self.effects.dirty += 1;
+        self.publishing(None);
         self.held.remove(self.db, key)
     }
 
@@ -250,6 +295,7 @@ impl<'a, 's> Txn<'a, 's> {
         if !self.exists(key) {
             return None;
         }
+        self.publishing(None);
         self.held.take(self.db, key)
     }
 
@@ -259,6 +305,7 @@ impl<'a, 's> Txn<'a, 's> {
             return false;
         }
         self.effects.dirty += 1;
+        self.publishing(None);
         self.held.set_deadline(self.db, key, deadline)
     }
 
@@ -303,6 +350,7 @@ impl<'a, 's> Txn<'a, 's> {
         self.notify(notify::NEW, "new", key.bytes);
         let mut fresh = C::default();
         let result = change(&mut fresh);
+        self.publishing(None);
         self.held.put(self.db, key, Value::Object(fresh.into_object()), None);
         Ok(result)
     }
@@ -320,6 +368,7 @@ impl<'a, 's> Txn<'a, 's> {
     /// Removes the collection under `key` if nothing is left in it, and announces `del`.
     pub fn drop_if_empty(&mut self, key: &Key<'_>) {
         if self.held.object(self.db, key).is_some_and(Object::is_empty) {
+            self.publishing(None);
             self.held.remove(self.db, key);
             self.notify(notify::GENERIC, "del", key.bytes);
         }

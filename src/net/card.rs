@@ -26,7 +26,7 @@ pub struct Labels {
 #[derive(Default)]
 struct Inbox {
     generation: u32,
-    messages: Vec<Arc<[u8]>>,
+    messages: Vec<(Arc<[u8]>, u64)>,
 }
 
 struct Ends {
@@ -206,20 +206,20 @@ impl Card {
         self.soft_since_ms.store(0, Relaxed);
     }
 
-    /// Leaves a message for the connection; it is sent in the connection's next turn.
-    /// False if the connection meant is gone.
-    pub(super) fn leave(&self, generation: u32, message: Arc<[u8]>) -> bool {
+    /// Leaves a message for the connection; it is sent in a turn of the connection once `after`
+    /// is released. False if the connection meant is gone.
+    pub(super) fn leave(&self, generation: u32, message: Arc<[u8]>, after: u64) -> bool {
         let mut inbox = self.lock_inbox();
         if inbox.generation != generation {
             return false;
         }
         self.inbox_bytes.fetch_add(message.len(), Relaxed);
-        inbox.messages.push(message);
+        inbox.messages.push((message, after));
         true
     }
 
-    /// Takes what was left.
-    pub(super) fn collect(&self) -> Vec<Arc<[u8]>> {
+    /// Takes what was left, each message with its `after`.
+    pub(super) fn collect(&self) -> Vec<(Arc<[u8]>, u64)> {
         let mut inbox = self.lock_inbox();
         self.inbox_bytes.store(0, Relaxed);
         std::mem::take(&mut inbox.messages)

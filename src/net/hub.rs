@@ -12,7 +12,7 @@ use crate::sync::turn::{Notify, Turn, TurnCell, flags};
 use crate::sys::epoll::{Epoll, Interest};
 use crate::sys::eventfd::EventFd;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Names a connection: its slot, and which life of the slot. A stale id reaches nobody.
@@ -31,6 +31,8 @@ pub(super) struct Post {
     pub(super) epoll: Epoll,
     pub(super) bell: EventFd,
     pub(super) connections: AtomicUsize,
+    /// The lowest LSN that the sleeping worker holds replies for; `u64::MAX`: none.
+    pub(super) awaited: AtomicU64,
 }
 
 /// How a hub is set up.
@@ -75,6 +77,7 @@ impl<S: Service> Hub<S> {
                 epoll: Epoll::new()?,
                 bell: EventFd::new()?,
                 connections: AtomicUsize::new(0),
+                awaited: AtomicU64::new(u64::MAX),
             };
             post.epoll.add(&post.bell, TOKEN_BELL, Interest::WAKEUP)?;
             posts.push(post);
@@ -161,9 +164,10 @@ impl<S: Service> Hub<S> {
 
     /// Leaves encoded bytes for a connection; they go out in order with its other replies.
     /// False when the connection is gone. One above its hard output limit is closed.
-    pub fn send(&self, id: ConnId, message: &Arc<[u8]>) -> bool {
+    /// It waits until `after` is released.
+    pub fn send(&self, id: ConnId, message: &Arc<[u8]>, after: u64) -> bool {
         let Some(card) = self.card(id) else { return false };
-        if !card.leave(id.generation, message.clone()) {
+        if !card.leave(id.generation, message.clone(), after) {
             return false;
         }
         let hard = self.service.bounds(card).output_hard;
@@ -183,6 +187,25 @@ impl<S: Service> Hub<S> {
     /// Gives a parked connection another turn.
     pub fn resume(&self, id: ConnId) {
         self.note(id, flags::WAKE);
+    }
+
+    /// The service released more than before: workers that hold replies for it are woken, each
+    /// once, however many connections wait.
+    pub fn released(&self) {
+        // SeqCst: pairs with the fence in the worker's `may_sleep`: either we see what it waits
+        // for, or it sees what was released.
+        fence(Ordering::SeqCst);
+        let released = match self.service.gives_up() {
+            true => u64::MAX - 1,
+            false => self.service.released_lsn(),
+        };
+        for (worker, post) in self.posts.iter().enumerate() {
+            // Relaxed: the numbers carry no other data; the fences order them.
+            let awaited = post.awaited.load(Ordering::Relaxed);
+            if awaited <= released && post.awaited.swap(u64::MAX, Ordering::Relaxed) != u64::MAX {
+                self.wake(worker);
+            }
+        }
     }
 
     /// Every worker ends its loop after the turns that are under way.

@@ -17,6 +17,9 @@ pub trait Service: Send + Sync + Sized + 'static {
     fn now_ms(&self) -> u64;
     /// The LSN whose replies may leave.
     fn released_lsn(&self) -> u64;
+    /// True when nothing more will be released: connections whose replies are held are closed,
+    /// since nobody can say what became of their requests.
+    fn gives_up(&self) -> bool;
     /// A connection was accepted: its state, or the bytes to answer before it is closed.
     fn open(&self, card: &Card) -> Result<Self::Session, Vec<u8>>;
     /// Limits for the next requests of a connection.
@@ -29,6 +32,9 @@ pub trait Service: Send + Sync + Sized + 'static {
     fn close(&self, hub: &Hub<Self>, id: ConnId, card: &Card, session: Self::Session);
     /// Called on every worker some ten times a second.
     fn tick(&self, hub: &Hub<Self>, local: &mut Self::Local, worker: usize) -> TickOutcome;
+    /// Called when a worker has run the turns that were due, before replies that were held are
+    /// looked after.
+    fn round_ended(&self, local: &mut Self::Local);
     /// Called before a worker sleeps.
     fn idle(&self, local: &mut Self::Local);
     /// The terms on which connections are accepted.

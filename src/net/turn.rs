@@ -46,6 +46,8 @@ pub(super) struct Link<S: Service> {
     parked: bool,
     /// Closed once the replies are sent.
     closing: bool,
+    /// The highest LSN that a worker will wake the connection for.
+    awaited: u64,
 }
 
 /// Input that could not be executed yet.
@@ -115,7 +117,16 @@ impl<S: Service> Link<S> {
             throttled: false,
             parked: false,
             closing: false,
+            awaited: 0,
         }
+    }
+
+    /// The LSN that the connection must be woken for, if its replies are held and no worker
+    /// knows of it yet.
+    pub(super) fn newly_held(&mut self, released: u64) -> Option<u64> {
+        let after = self.out.held_by(released).filter(|after| *after > self.awaited)?;
+        self.awaited = after;
+        Some(after)
     }
 
     /// Runs a turn. `noted` are the flags taken from the turn cell.
@@ -165,8 +176,13 @@ impl<S: Service> Link<S> {
             self.parked = false;
         }
         if noted & flags::INBOX != 0 {
-            for message in card.collect() {
+            for (message, after) in card.collect() {
+                let mark = self.out.mark();
                 self.out.buf_mut().extend_from_slice(&message);
+                if after > 0 {
+                    self.out.free_before(mark);
+                    self.out.gate(after);
+                }
             }
         }
     }

@@ -12,7 +12,10 @@ use crate::limits::{EPOLL_EVENTS, SHARE_EVENTS_ABOVE, TICK_MS};
 use crate::sync::turn::{Finish, Turn, flags};
 use crate::sys::clock;
 use crate::sys::epoll::{Event, Events};
-use std::sync::atomic::Ordering::Relaxed;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::fence;
 
 /// Tokens that are no connection: their upper half is a generation that never occurs (even
 /// generations are vacant).
@@ -29,6 +32,8 @@ struct Worker<'h, S: Service> {
     next_tick_ns: u64,
     /// The tick left work behind.
     more: bool,
+    /// Connections whose replies are held, with the LSN they wait for, the lowest first.
+    held: BinaryHeap<Reverse<(u64, u64)>>,
 }
 
 /// Runs worker `index` of the hub on this thread until the hub is stopped. Worker 0 accepts.
@@ -41,6 +46,7 @@ pub fn run_worker<S: Service>(hub: &Hub<S>, index: usize) {
         events: Events::with_capacity(EPOLL_EVENTS),
         next_tick_ns: clock::monotonic_ns(),
         more: false,
+        held: BinaryHeap::new(),
     };
     while !hub.is_stopping() {
         worker.round();
@@ -57,7 +63,40 @@ impl<S: Service> Worker<'_, S> {
             self.on_event(event);
         }
         self.run_ready();
+        self.hub.service.round_ended(&mut self.local);
+        self.release();
         self.tick();
+    }
+
+    /// Runs the connections whose replies may leave now.
+    fn release(&mut self) {
+        if self.held.is_empty() {
+            return;
+        }
+        let released = self.hub.service.released_lsn();
+        while let Some(Reverse((after, bits))) = self.held.peek().copied()
+            && after <= released
+        {
+            self.held.pop();
+            let id = ConnId::from_bits(bits);
+            let Some(slot) = self.hub.slot(id.index) else { continue };
+            if let Some(turn) = slot.cell.start(id.generation, flags::WRITABLE) {
+                self.run(id, turn);
+            }
+        }
+        if self.hub.service.gives_up() {
+            self.held.drain().for_each(|Reverse((_, bits))| self.hub.kill(ConnId::from_bits(bits)));
+        }
+    }
+
+    /// Says what this worker waits for; false if that was released already.
+    fn may_sleep(&self) -> bool {
+        let Some(Reverse((after, _))) = self.held.peek() else { return true };
+        // Relaxed: the fence orders it.
+        self.hub.posts[self.index].awaited.store(*after, Relaxed);
+        // SeqCst: pairs with the fence in `Hub::released`.
+        fence(SeqCst);
+        self.hub.service.released_lsn() < *after
     }
 
     /// Collects events; sleeps if there is nothing else to do.
@@ -74,7 +113,7 @@ impl<S: Service> Worker<'_, S> {
         parker.prepare_park();
         let sleep_ns = self.next_tick_ns.saturating_sub(clock::monotonic_ns());
         let mut timeout = (sleep_ns / 1_000_000 + 1).min(TICK_MS) as u32;
-        if !self.hub.ring.is_empty() || self.hub.is_stopping() {
+        if !self.hub.ring.is_empty() || self.hub.is_stopping() || !self.may_sleep() {
             timeout = 0;
         }
         // A wait that fails finds nothing; the next round tries again after the tick.
@@ -168,6 +207,9 @@ impl<S: Service> Worker<'_, S> {
                 }
             }
             Verdict::Wait => {
+                if let Some(after) = turn.newly_held(self.hub.service.released_lsn()) {
+                    self.held.push(Reverse((after, id.to_bits())));
+                }
                 if turn.finish() == Finish::Again {
                     self.hub.push_ready_quietly(id);
                 }

@@ -85,6 +85,15 @@ impl OutQueue {
         self.gates.push_back(Gate { end, larges, after });
     }
 
+    /// Lets what was appended before `mark`, and is held by no gate yet, leave at once: a gate
+    /// that is set later does not reach back behind it.
+    pub fn free_before(&mut self, mark: Mark) {
+        let behind = |last: &Gate| last.end < mark.buf || last.larges < mark.larges;
+        if self.gates.back().is_none_or(behind) && mark.buf > self.sent {
+            self.gates.push_back(Gate { end: mark.buf, larges: mark.larges, after: 0 });
+        }
+    }
+
     /// Unsent bytes, large values included.
     #[inline]
     pub fn len(&self) -> usize {
@@ -302,6 +311,25 @@ mod tests {
         assert_eq!(drain(&mut queue, 9, 100), b"");
         assert_eq!(drain(&mut queue, 10, 2), b"twoLARGEthree");
         assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_came_before_a_held_reply_leaves_alone() {
+        let mut queue = OutQueue::default();
+        queue.buf_mut().extend_from_slice(b"read");
+        let mark = queue.mark();
+        queue.buf_mut().extend_from_slice(b"written");
+        queue.free_before(mark);
+        queue.gate(7);
+        assert_eq!(drain(&mut queue, 0, 2), b"read");
+        queue.buf_mut().extend_from_slice(b"later");
+        let mark = queue.mark();
+        queue.buf_mut().extend_from_slice(b"again");
+        queue.free_before(mark);
+        queue.gate(9);
+        assert_eq!(drain(&mut queue, 6, 100), b"");
+        assert_eq!(drain(&mut queue, 8, 100), b"writtenlater");
+        assert_eq!(drain(&mut queue, 9, 100), b"again");
     }
 
     #[test]

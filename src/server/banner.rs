@@ -35,6 +35,8 @@ pub struct Facts {
     pub memory_total: Option<u64>,
     /// The directory of the data.
     pub directory: String,
+    /// What is kept there.
+    pub kept: String,
     /// `protected-mode`.
     pub protected_mode: bool,
     /// True when `requirepass` is set.
@@ -70,7 +72,7 @@ pub fn lines(facts: &Facts) -> Vec<String> {
             cpus(facts.cpus)
         ),
         memory(facts),
-        format!("data: {}, nothing is kept on disk in this version", facts.directory),
+        format!("data: {}, {}", facts.directory, facts.kept),
         format!(
             "node: {}, configuration: {}",
             facts.node,
@@ -211,6 +213,7 @@ mod tests {
             maxmemory_policy: "noeviction",
             memory_total: Some(8 << 30),
             directory: "/var/lib/dse".into(),
+            kept: "a log (appendfsync always), snapshots (60 1)".into(),
             protected_mode: true,
             has_password: false,
             clients_wanted: 10_000,
@@ -229,7 +232,7 @@ mod tests {
             "listening: 127.0.0.1:6379, /run/dse.sock, up to 10000 clients",
             "workers: 2 (one for each CPU of the affinity mask, 2 CPUs usable)",
             "memory: no limit, 8192 MiB in the machine",
-            "data: /var/lib/dse",
+            "data: /var/lib/dse, a log (appendfsync always), snapshots (60 1)",
             "node: node-1, configuration: no file",
             "access: no password; only this machine can connect",
         ] {

@@ -475,7 +475,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("dse.conf");
         let name = path.to_str().unwrap();
-        std::fs::write(&path, "port 1\nappendonly yes\n").unwrap();
+        std::fs::write(&path, "port 1\nrdbchecksum no\n").unwrap();
         for flag in ["--check-config", "--test-config"] {
             let Ok(Startup::Checked(text)) = parse_with(&[flag, name], &[], "") else { panic!() };
             assert!(text.ends_with(&format!("{name}: OK")), "{text}");

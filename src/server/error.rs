@@ -1,5 +1,6 @@
 //! Why a server could not start. Each text is one line that says what to do.
 
+use super::recovery::RecoveryError;
 use crate::config::bind::BindError;
 use std::fmt;
 use std::io;
@@ -17,6 +18,12 @@ pub enum StartError {
     ListenUnix(PathBuf, io::Error),
     /// Neither TCP nor unix socket is configured.
     NothingToListenOn,
+    /// Another server keeps its data in the directory.
+    DirectoryInUse(PathBuf),
+    /// The directory of the data cannot be used.
+    DataDirectory(PathBuf, io::Error),
+    /// The data in the directory cannot be brought back.
+    Recovery(PathBuf, RecoveryError),
     /// The operating system refused something that a server needs.
     System(io::Error),
 }
@@ -40,6 +47,15 @@ impl fmt::Display for StartError {
             StartError::NothingToListenOn => {
                 f.write_str("nothing to listen on: 'port' is 0 and 'unixsocket' is empty")
             }
+            StartError::DirectoryInUse(path) => write!(
+                f,
+                "another server keeps its data in {}: stop it, or choose another --dir",
+                path.display()
+            ),
+            StartError::DataDirectory(path, error) => {
+                write!(f, "cannot keep data in {}: {error}; choose another --dir", path.display())
+            }
+            StartError::Recovery(path, error) => write!(f, "{}: {error}", path.display()),
             StartError::System(error) => error.fmt(f),
         }
     }

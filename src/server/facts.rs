@@ -4,8 +4,8 @@ use std::fs;
 
 use super::banner::Facts;
 use super::listen::Listening;
-use crate::config::Config;
 use crate::config::threads::Workers;
+use crate::config::{Config, Values};
 use crate::sys::{affinity, process};
 
 /// The facts of a server that listens on `listening`, has so many `workers`, and descriptors for
@@ -31,6 +31,7 @@ pub fn collect(
         maxmemory_policy: values.choice("maxmemory-policy"),
         memory_total: process::memory_total_bytes(),
         directory: lossy(values.text("dir")),
+        kept: kept(&values),
         protected_mode: values.flag("protected-mode"),
         has_password: !values.text("requirepass").is_empty(),
         clients_wanted: config.hot.maxclients_wanted(),
@@ -43,6 +44,21 @@ pub fn collect(
 
 fn kernel_number(path: &str) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
+}
+
+/// What the server keeps on disk.
+fn kept(values: &Values) -> String {
+    let log = match values.flag("appendonly") {
+        true => format!("a log (appendfsync {})", values.choice("appendfsync")),
+        false => "no log (appendonly no)".into(),
+    };
+    let rules = values.save_rules().iter();
+    let rules: Vec<String> =
+        rules.map(|rule| format!("{} {}", rule.seconds, rule.changes)).collect();
+    match rules.is_empty() {
+        true => format!("{log}, no snapshots by themselves"),
+        false => format!("{log}, snapshots ({})", rules.join(" ")),
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ mod listen;
 pub mod logging;
 mod pidfile;
 mod program;
+mod recovery;
 mod start;
 
 pub use error::StartError;

@@ -7,10 +7,11 @@ use super::error::StartError;
 use super::listen;
 use super::logging::Logging;
 use super::pidfile::PidFile;
+use super::recovery::{self, DataDirectory};
 use super::{descriptors, facts};
-use crate::commands::{Identity, Node, NodeHub, random_seed};
+use crate::commands::{Identity, Node, NodeHub, random_seed, saving};
 use crate::config::threads::{self, Machine, Workers};
-use crate::config::{Change, Config, ConfigError};
+use crate::config::{ApplyError, Change, Config, ConfigError};
 use crate::net::{Hub, HubOptions, run_worker};
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::process::{self, ServiceState};
@@ -20,7 +21,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Release, SeqCst};
 
 const TOKEN_SIGNAL: u64 = 1;
 const TOKEN_SHUTDOWN: u64 = 2;
@@ -30,6 +31,7 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let signals = Signals::block()?;
     signal::ignore_sigpipe()?;
     allocator::limit_arena_objects();
+    let data = recovery::is_wanted(&config).then(|| DataDirectory::open(&config)).transpose()?;
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
     let mut listening = listen::open(&config)?;
@@ -37,12 +39,15 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let identity = identify(&config);
     let busy_poll_us = config.hot.busy_poll_us();
     let node = Node::new(config, identity, workers.count)?;
+    if data.is_some() {
+        node.loaded.store(0, Release);
+    }
     let hub = Arc::new(Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?);
     hub.change_listeners(|listeners| listeners.append(&mut listening.listeners));
     listen::follow_config(&hub);
     let _pidfile = write_pidfile(&hub.service.config);
     show(&facts);
-    serve(&hub, &signals, log)?;
+    serve(&hub, &signals, log, data.as_ref())?;
     if let Some(path) = &listening.unix_path {
         // Someone may have removed it already.
         let _ = std::fs::remove_file(path);
@@ -75,7 +80,12 @@ fn show(facts: &Facts) {
 }
 
 /// Runs the workers until the end.
-fn serve(hub: &NodeHub, signals: &Signals, log: &Logging) -> Result<(), StartError> {
+fn serve(
+    hub: &Arc<NodeHub>,
+    signals: &Signals,
+    log: &Logging,
+    data: Option<&DataDirectory>,
+) -> Result<(), StartError> {
     let cpus = affinity::available_cpus();
     let count = hub.options().workers;
     std::thread::scope(|scope| {
@@ -90,17 +100,55 @@ fn serve(hub: &NodeHub, signals: &Signals, log: &Logging) -> Result<(), StartErr
                 {
                     tracing::warn!(%error, "this worker is not pinned");
                 }
-                run_worker(hub, index);
+                run_worker(&**hub, index);
             };
             std::thread::Builder::new().name(name).spawn_scoped(scope, body)?;
         }
-        tracing::info!("ready to accept connections");
-        tell_manager(ServiceState::Ready);
-        let waited = wait_for_end(hub, signals, log);
+        // Clients that come early are told how far the data is loaded.
+        let ended = start_data(hub, data).and_then(|()| {
+            if let Some(data) = data {
+                let disk = Arc::clone(data.disk());
+                let body = move || saving::run(hub, &disk);
+                std::thread::Builder::new().name("snapshot".into()).spawn_scoped(scope, body)?;
+            }
+            tracing::info!("ready to accept connections");
+            tell_manager(ServiceState::Ready);
+            wait_for_end(hub, signals, log)
+        });
         tell_manager(ServiceState::Stopping);
+        hub.service.saving.stop();
         hub.stop();
-        waited
-    })
+        ended
+    })?;
+    if let Some(log) = hub.service.durability.log() {
+        log.close();
+    }
+    Ok(())
+}
+
+/// Brings the data back from disk, where it is kept there.
+fn start_data(hub: &Arc<NodeHub>, data: Option<&DataDirectory>) -> Result<(), StartError> {
+    let node = &hub.service;
+    if let Some(data) = data {
+        data.recover(hub)?;
+        let weak = Arc::downgrade(hub);
+        node.config.on_change(&["appendfsync"], move |config| {
+            let hub = weak.upgrade();
+            if let Some(log) = hub.as_ref().and_then(|hub| hub.service.durability.log()) {
+                log.set_mode(recovery::sync_mode(config));
+            }
+            Ok(())
+        });
+    }
+    // What is in memory is not in the log while none is kept: to begin one takes a restart.
+    let has_log = node.durability.log().is_some();
+    node.config.on_change(&["appendonly"], move |config| {
+        let wanted = config.values().flag("appendonly");
+        if wanted == has_log { Ok(()) } else { Err(ApplyError::Restart) }
+    });
+    // Release: pairs with the Acquire in `Node::is_loading`.
+    node.loaded.store(100, Release);
+    Ok(())
 }
 
 /// Handles signals until one of them, or SHUTDOWN, ends the server.

@@ -277,8 +277,8 @@ pub struct Footer {
     pub index_position: u64,
     /// Bytes of the index without heads and padding.
     pub index_bytes: u64,
-    /// Reserved; zero.
-    pub reserved: u64,
+    /// The log is needed from this position on.
+    pub log_from: u64,
     /// crc32c over the checksums of all blocks before the footer, in their order.
     pub checksum: u32,
 }
@@ -296,7 +296,7 @@ impl Footer {
             self.blocks,
             self.index_position,
             self.index_bytes,
-            self.reserved,
+            self.log_from,
         ] {
             out.extend_from_slice(&number.to_le_bytes());
         }
@@ -320,13 +320,12 @@ impl Footer {
             blocks: source.u64()?,
             index_position: source.u64()?,
             index_bytes: source.u64()?,
-            reserved: source.u64()?,
+            log_from: source.u64()?,
             checksum: source.u32()?,
             cuts,
         };
-        let is_whole = source.rest() == END_MAGIC
-            && footer.cuts.iter().max() == Some(&footer.largest_cut)
-            && footer.reserved == 0;
+        let is_whole =
+            source.rest() == END_MAGIC && footer.cuts.iter().max() == Some(&footer.largest_cut);
         is_whole.then_some(footer)
     }
 }
@@ -390,7 +389,7 @@ mod tests {
             blocks: 4,
             index_position: 5,
             index_bytes: 6,
-            reserved: 0,
+            log_from: 3,
             checksum: 7,
         };
         let payload = footer.encode();

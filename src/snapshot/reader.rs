@@ -31,6 +31,8 @@ pub struct SnapshotInfo {
     pub clock_ms: u64,
     /// The largest of the cuts.
     pub largest_cut: u64,
+    /// The log is needed from this position on.
+    pub log_from: u64,
     /// Entries in it.
     pub keys: u64,
     /// Bytes of these entries, uncompressed.
@@ -104,6 +106,7 @@ impl SnapshotReader {
             cuts: footer.cuts,
             clock_ms: footer.clock_ms,
             largest_cut: footer.largest_cut,
+            log_from: footer.log_from,
             keys: footer.keys,
             entry_bytes: footer.entry_bytes,
             file_bytes: bytes,

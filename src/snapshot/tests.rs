@@ -207,7 +207,7 @@ fn save(disk: &Arc<dyn Disk>, store: &Store, meta: SnapshotMeta) -> String {
     let entries = entries(store);
     entries.iter().for_each(|(shard, bytes)| writer.entry(*shard, bytes).expect("written"));
     assert_eq!(writer.keys_written(), entries.len() as u64);
-    let finished = writer.finish(&cuts(), 123_456).expect("finished");
+    let finished = writer.finish(&cuts(), 123_456, 0).expect("finished");
     assert_eq!(finished.keys, entries.len() as u64);
     finished.publish().expect("published")
 }
@@ -263,7 +263,7 @@ fn small() -> (Store, String, Vec<u8>) {
     let disk: Arc<dyn Disk> = Arc::new(memory.clone());
     let mut writer = SnapshotWriter::create(disk, names::TEMPORARY, meta(5, true)).expect("begun");
     writer.store(&store).expect("written");
-    let name = writer.finish(&cuts(), 9).and_then(Finished::publish).expect("published");
+    let name = writer.finish(&cuts(), 9, 0).and_then(Finished::publish).expect("published");
     let bytes = memory.bytes(&name).lock().expect("the file").clone();
     (store, name, bytes)
 }
@@ -357,7 +357,7 @@ fn entries_that_are_twice_or_in_a_wrong_place_are_refused() {
         all.iter().for_each(|(shard, bytes)| writer.entry(*shard, bytes).expect("written"));
         let (shard, bytes) = &all[7];
         writer.entry(shard ^ mistake, bytes).expect("written");
-        let name = writer.finish(&cuts(), 0).and_then(Finished::publish).expect("published");
+        let name = writer.finish(&cuts(), 0, 0).and_then(Finished::publish).expect("published");
         let file = memory.bytes(&name).lock().expect("the file").clone();
         assert!(complaint(&name, &file).contains(what));
     }
@@ -383,7 +383,7 @@ fn parts_of_a_large_entry_may_stand_among_other_shards() {
     }
     writer.entry(other.shard(), entry(other.shard())).expect("written");
     writer.part(large.shard(), rest, true).expect("written");
-    let name = writer.finish(&cuts(), 0).and_then(Finished::publish).expect("published");
+    let name = writer.finish(&cuts(), 0, 0).and_then(Finished::publish).expect("published");
     assert!(entries(&load(&*disk, &name, 2).expect("loaded")) == all);
 }
 
@@ -408,7 +408,7 @@ fn what_was_not_published_leaves_nothing() {
         let begun = SnapshotWriter::create(disk, names::TEMPORARY, meta(1, false));
         let finished = begun.and_then(|mut writer| {
             all.iter().try_for_each(|(shard, bytes)| writer.entry(*shard, bytes))?;
-            writer.finish(&cuts(), 0)
+            writer.finish(&cuts(), 0, 0)
         });
         let is_whole = finished.is_ok();
         drop(finished);

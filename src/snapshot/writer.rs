@@ -190,11 +190,13 @@ impl SnapshotWriter {
     }
 
     /// Writes index and footer and makes the file durable. `cuts` are the positions of the log
-    /// at which the shards were cut, `clock_ms` the newest time that an entry was judged by.
+    /// at which the shards were cut, `clock_ms` the newest time that an entry was judged by; the
+    /// log is needed from `log_from` on.
     pub fn finish(
         mut self,
         cuts: &[u64; SHARDS],
         clock_ms: u64,
+        log_from: u64,
     ) -> Result<Finished, SnapshotError> {
         self.flush()?;
         debug_assert!(self.open.iter().all(|open| !open), "a large entry without an end");
@@ -215,7 +217,7 @@ impl SnapshotWriter {
             blocks: self.lines.len() as u64,
             index_position,
             index_bytes: index.len() as u64,
-            reserved: 0,
+            log_from,
             checksum: self.checksum,
         };
         self.write(&Draft::of(BlockKind::Footer), &footer.encode())?;

@@ -7,6 +7,7 @@ use super::shard::{Shard, ShardState, Store};
 use super::shard_set::ShardSet;
 use super::table::Locked;
 use super::watch::Watch;
+use crate::limits::DATABASES;
 use crate::sync::reclaim::Pin;
 use crate::sys::bulk::BulkBuf;
 use std::sync::Arc;
@@ -211,6 +212,24 @@ impl<'s> Held<'s> {
         }
     }
 
+    /// The shard that is held, if it is only one.
+    pub fn only_shard(&self) -> Option<u16> {
+        match self.all() {
+            [shard] => Some(shard.number),
+            _ => None,
+        }
+    }
+
+    /// The newest position noted for any of the shards held.
+    pub fn last_lsn(&self) -> u64 {
+        // Relaxed: the locks order it; positions are noted under them.
+        self.all()
+            .iter()
+            .map(|held| held.shard.last_lsn().load(Ordering::Relaxed))
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Notes the position of the record that the following changes belong to. Called before the
     /// first of them is made.
     pub fn set_last_lsn(&mut self, lsn: u64) {
@@ -323,6 +342,20 @@ impl<'s> Held<'s> {
             locked.state().watchers.mark_all(first, exists);
             locked.state().watchers.mark_all(second, exists);
             locked.swap(first, second);
+        }
+    }
+
+    /// Visits every entry of a shard held: its database, the entry, and what it holds if that is
+    /// a collection.
+    pub fn for_each(&self, shard: u16, visit: &mut dyn FnMut(u8, EntryRef<'_>, Option<&Object>)) {
+        let locked = self.locked(shard);
+        for db in 0..DATABASES as u8 {
+            let mut at = Some(0);
+            while let Some(hash) = at {
+                let step =
+                    locked.visit_home(db, hash, &mut |entry, object| visit(db, entry, object));
+                at = step.and_then(|step| step.next);
+            }
         }
     }
 

@@ -270,6 +270,11 @@ impl Store {
         held + reclaim::limbo_bytes() as u64
     }
 
+    /// The position of the last record that changed any shard.
+    pub fn last_lsn_of_all(&self) -> u64 {
+        (0..SHARDS as u16).map(|shard| self.last_lsn(shard)).max().unwrap_or(0)
+    }
+
     /// The position of the last record that changed a shard. A reader loads it after its last
     /// look at the shard's entries.
     pub fn last_lsn(&self, shard: u16) -> u64 {

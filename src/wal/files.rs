@@ -25,6 +25,8 @@ pub(super) struct LogFile {
 pub(super) struct LogFiles {
     disk: Arc<dyn Disk>,
     segment: u64,
+    /// Where this start goes on.
+    opened: LogStart,
     /// The first position that a file holds at the start.
     first: u64,
     /// Behind the last prepared file.
@@ -51,6 +53,7 @@ impl LogFiles {
         Ok(LogFiles {
             disk,
             segment,
+            opened: start,
             first,
             end: AtomicU64::new(start.start),
             state: Mutex::new(state),
@@ -125,9 +128,13 @@ impl LogFiles {
     fn make(&self, name: LogName, len: u64) -> io::Result<Box<dyn DiskFile>> {
         let obsolete = self.lock().obsolete;
         let files = names::list(&*self.disk)?;
-        let spare = files.iter().find(|(old, bytes)| {
-            self.end_of(old.start) <= obsolete && *bytes == len && old.start != name.start
-        });
+        // Of no use are also files that an earlier start prepared and never wrote to.
+        let is_useless = |old: &LogName| {
+            let was_prepared = old.start >= self.opened.start;
+            self.end_of(old.start) <= obsolete
+                || was_prepared && old.generation < self.opened.generation
+        };
+        let spare = files.iter().find(|(old, bytes)| *bytes == len && is_useless(old));
         if let Some((old, _)) = spare {
             self.lock().open.retain(|file| file.name != *old);
             self.disk.rename(&old.text(), &name.text())?;

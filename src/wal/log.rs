@@ -131,6 +131,8 @@ pub struct Log {
     /// A writer thread sleeps for want of work.
     idle: AtomicBool,
     broken: AtomicBool,
+    /// A sync is wanted though the mode does not ask for it yet.
+    sync_asked: AtomicBool,
     files: LogFiles,
     shared: Mutex<Shared>,
     work: Condvar,
@@ -180,6 +182,7 @@ impl Log {
             clock_ms: AtomicU64::new(0),
             idle: AtomicBool::new(false),
             broken: AtomicBool::new(false),
+            sync_asked: AtomicBool::new(false),
             files,
             shared: Mutex::new(shared),
             work: Condvar::new(),
@@ -306,6 +309,27 @@ impl Log {
     /// Names the log.
     pub fn id(&self) -> u64 {
         self.log_id
+    }
+
+    /// Waits until every record below `position` is durable, whatever the mode.
+    pub fn settle(&self, position: u64) -> io::Result<()> {
+        loop {
+            self.kick();
+            self.sync_asked.store(true, Ordering::Relaxed);
+            self.upkeep.notify_all();
+            if self.is_broken() {
+                return Err(io::Error::other("the log is broken"));
+            }
+            let shared = self.lock();
+            let nothing_open = self.ring.is_empty(shared.open) && !shared.closing;
+            let nothing_left = nothing_open && shared.queue.is_empty() && shared.flights.is_empty();
+            let all = self.written.get() <= self.durable.get();
+            if self.durable.get() >= position || nothing_left && all {
+                return Ok(());
+            }
+            drop(shared);
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
     }
 
     /// Files below `position` are needed no more: they are used again or removed.

@@ -15,7 +15,7 @@ use super::commit::CommitHeader;
 use super::files::end_of_file;
 use super::names::{self, LogName};
 use super::record::Record;
-use crate::limits::{LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER};
+use crate::limits::{LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_WRITES_MAX};
 use crate::sys::disk::{Disk, DiskFile, OpenMode};
 use std::fmt;
 use std::io;
@@ -202,7 +202,7 @@ impl<'d> LogReader<'d> {
     /// The next commits; `None` at the end of the log, which is then known by `tail`.
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, ReadError> {
         let Some(name) = self.file_at(self.at) else {
-            return self.ended(None, &[]).map(|()| None);
+            return self.ended(None).map(|()| None);
         };
         let end = self.end_of(name);
         let chunk_end = (self.at / LOG_CHUNK_BYTES + 1) * LOG_CHUNK_BYTES;
@@ -228,7 +228,7 @@ impl<'d> LogReader<'d> {
             self.tail.end = self.at;
         }
         if chunk.is_empty() {
-            return self.ended(Some(name), &chunk.bytes).map(|()| None);
+            return self.ended(Some(name)).map(|()| None);
         }
         Ok(Some(chunk))
     }
@@ -262,7 +262,7 @@ impl<'d> LogReader<'d> {
     }
 
     /// No valid commit lies at the reader's place: a torn tail, or damage.
-    fn ended(&mut self, name: Option<LogName>, _rest: &[u8]) -> Result<(), ReadError> {
+    fn ended(&mut self, name: Option<LogName>) -> Result<(), ReadError> {
         let place = self.at;
         let last_block = self.scan_behind(place)?;
         let file = name.map(|name| name.text()).unwrap_or_else(|| "the last file".into());
@@ -277,7 +277,8 @@ impl<'d> LogReader<'d> {
         Ok(())
     }
 
-    /// Looks at every block from `place` on for commits of this log, and notes what they state.
+    /// Looks at every block from `place` to the end of its file for commits of this log, and at
+    /// the first chunks of the files behind: a log fills a file before it begins the next one.
     /// Returns the end of the last block that this generation wrote, whole or not.
     fn scan_behind(&mut self, place: u64) -> Result<Option<u64>, ReadError> {
         let mut last = None;
@@ -293,26 +294,43 @@ impl<'d> LogReader<'d> {
                 continue;
             };
             let end = self.end_of(name);
-            let mut bytes = vec![0; (end - at) as usize];
+            let most = (LOG_WRITES_MAX as u64 + 1) * LOG_CHUNK_BYTES;
+            let to = if name.start > place { end.min(at + most) } else { end };
+            last = self.scan_file(name, at, to)?.or(last);
+            at = end;
+        }
+        Ok(last)
+    }
+
+    /// Notes what the commits of a file between `from` and `to` state; the end of the last block
+    /// that was written.
+    fn scan_file(&mut self, name: LogName, from: u64, to: u64) -> Result<Option<u64>, ReadError> {
+        let mut last = None;
+        let mut bytes = Vec::new();
+        let mut at = from;
+        while at < to {
+            let chunk_end = (at / LOG_CHUNK_BYTES + 1) * LOG_CHUNK_BYTES;
+            bytes.resize((chunk_end.min(to) - at) as usize, 0);
             let len = self.read(name, at, &mut bytes)?;
-            bytes.truncate(len);
             let mut offset = 0;
-            while offset < bytes.len() {
+            while offset < len {
                 let lsn = at + offset as u64;
-                let step = match self.commit_at(name, lsn, &bytes[offset..])? {
+                let block = &bytes[offset..len];
+                match self.commit_at(name, lsn, block)? {
                     Some(header) => {
                         self.note(&header);
                         last = Some(header.end());
-                        header.len as usize
+                        offset += header.len as usize;
                     }
-                    None => LOG_BLOCK_BYTES as usize,
-                };
-                if step == LOG_BLOCK_BYTES as usize && claims(&bytes[offset..], lsn) {
-                    last = Some(lsn + LOG_BLOCK_BYTES);
+                    None => {
+                        if claims(block, lsn) {
+                            last = Some(lsn + LOG_BLOCK_BYTES);
+                        }
+                        offset += LOG_BLOCK_BYTES as usize;
+                    }
                 }
-                offset += step;
             }
-            at = end;
+            at = chunk_end.min(to);
         }
         Ok(last)
     }

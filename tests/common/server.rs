@@ -23,9 +23,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts the dse-server at `program`, with further flags.
+    /// Starts the dse-server at `program`, with further flags. It keeps nothing on disk unless
+    /// they say so.
     pub fn dse(program: &Path, flags: &[String]) -> Result<Server, String> {
-        let fixed = ["--bind", "127.0.0.1", "--threads", "2", "--loglevel", "warning"];
+        let mut fixed = vec!["--bind", "127.0.0.1", "--threads", "2", "--loglevel", "warning"];
+        if !flags.iter().any(|flag| flag == "--appendonly") {
+            fixed.extend(["--appendonly", "no", "--save", ""]);
+        }
         start(program.as_os_str(), &fixed, flags)
     }
 

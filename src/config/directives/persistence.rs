@@ -15,18 +15,23 @@ pub(super) const ROWS: &[Directive] = &[
     row(
         "save",
         Kind::Save,
-        "",
+        "60 1",
         "Snapshot rules: seconds and changes; empty for none. Redis' default has three rules.",
-    )
-    .accepted(),
-    row("appendonly", Kind::Bool, "no", "Keep a log of all writes.").accepted(),
+    ),
+    row("appendonly", Kind::Bool, "yes", "Keep a log of all writes: what is answered is on disk."),
     row(
         "appendfsync",
         Kind::Choice(&["everysec", "always", "no"]),
-        "everysec",
-        "When the log is forced to disk.",
+        "always",
+        "When the log is forced to disk: before each reply, once a second, or never.",
+    ),
+    row(
+        "wal-segment-bytes",
+        Kind::Memory { min: 1 << 20, max: 1 << 30 },
+        "64mb",
+        "Bytes of a file of the log, a power of two.",
     )
-    .accepted(),
+    .fixed(),
     row(
         "appendfilename",
         Kind::FileName("appendfilename"),
@@ -71,7 +76,7 @@ pub(super) const ROWS: &[Directive] = &[
         .accepted(),
     row("rdb-save-incremental-fsync", Kind::Bool, "yes", "Sync a snapshot in steps.").accepted(),
     row("rdbchecksum", Kind::Bool, "yes", "End a snapshot with a checksum.").fixed().accepted(),
-    row("rdbcompression", Kind::Bool, "yes", "Compress values in a snapshot.").accepted(),
+    row("rdbcompression", Kind::Bool, "yes", "Compress snapshots."),
     row("stop-writes-on-bgsave-error", Kind::Bool, "yes", "Refuse writes after a snapshot failed.")
         .accepted(),
     row(

@@ -21,7 +21,8 @@ impl Log {
                 SyncMode::EverySecond => clock::monotonic_ns() - synced_ns >= 1_000_000_000,
                 SyncMode::Never => false,
             };
-            if behind && (due || stopping) {
+            let asked = self.sync_asked.swap(false, Ordering::Relaxed);
+            if behind && (due || stopping || asked) {
                 synced_ns = clock::monotonic_ns();
                 self.sync();
             }

@@ -1,0 +1,75 @@
+//! What every way to execute a command has in common: its shards, its moment, its effects.
+
+use crate::commands::events;
+use crate::commands::node::{Local, Node, NodeHub};
+use crate::commands::session::Cx;
+use crate::commands::table::{Command, flags};
+use crate::engine::{CmdError, Effects, Moment};
+use crate::net::{Flow, Io};
+use crate::resp::{Args, Reply};
+use crate::store::{Held, ShardSet};
+
+/// Adds the shards of a request's keys to `shards`.
+pub(in crate::commands) fn shards_of(
+    node: &Node,
+    command: &Command,
+    args: Args<'_>,
+    shards: &mut ShardSet,
+) {
+    if command.is(flags::ALL_SHARDS) {
+        *shards = ShardSet::all();
+        return;
+    }
+    for at in command.keys.positions(args.len()) {
+        shards.insert(node.engine.store.key(args.get(at)).shard());
+    }
+}
+
+/// Fixes clock and seed of a request under its locks.
+pub(in crate::commands) fn begin(
+    node: &Node,
+    local: &mut Local,
+    held: &mut Held<'_>,
+    now_ms: u64,
+) -> Moment {
+    let now_ms = now_ms.max(held.clock());
+    held.raise_clock(now_ms);
+    local.effects.notify_classes = events::classes(node);
+    Moment { now_ms, seed: local.rng.next_u64() }
+}
+
+/// Publishes notifications and counts changes, after the locks were released.
+pub(in crate::commands) fn publish_effects(node: &Node, hub: &NodeHub, local: &mut Local) {
+    if local.effects.dirty != 0 {
+        node.workers[local.worker].tally.dirty.add(local.effects.dirty);
+        local.effects.dirty = 0;
+    }
+    if !local.effects.events.is_empty() {
+        let Effects { events, .. } = &mut local.effects;
+        events::publish(node, hub, std::mem::take(events), local.after);
+    }
+}
+
+/// Runs a command that concerns the connection or the server.
+pub(in crate::commands) fn call_session(
+    io: &mut Io<'_, Node>,
+    command: &Command,
+    run: fn(&mut Cx<'_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
+    args: Args<'_>,
+    now_ms: u64,
+) -> (Result<(), CmdError>, Flow) {
+    let mut reply = Reply::new(io.out, io.session.protocol);
+    let mut cx = Cx {
+        hub: io.hub,
+        id: io.id,
+        card: io.card,
+        session: io.session,
+        local: io.local,
+        command,
+        now_ms,
+        in_exec: false,
+        flow: Flow::Next,
+    };
+    let outcome = run(&mut cx, args, &mut reply);
+    (outcome, cx.flow)
+}

@@ -1,0 +1,263 @@
+//! Between commands and the log: who may write now, what waits for what, long requests.
+//!
+//! A write is admitted only with credit, that is, room for its record in the ring and on the
+//! disk; without it the connection waits, or is refused where waiting would not help. A request
+//! too long for one record goes into the log in fragments first, with no lock held, as credit
+//! comes; its own record, at the moment it is applied, then only names the body.
+
+use super::dispatch::shards_of;
+use super::node::{Node, NodeHub};
+use super::session::{Multi, Session};
+use super::table::{Command, Run, TABLE, flags};
+use crate::engine::CmdError;
+use crate::limits::LOG_FRAGMENT_BYTES;
+use crate::net::{ConnId, Flow, Io};
+use crate::resp::Args;
+use crate::store::ShardSet;
+use crate::wal::record::{BODY_MAX, put_command};
+use crate::wal::{Health, Log, RecordKind, RecordMeta, SEVERAL_SHARDS};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+/// The log of a server, and who waits for it.
+#[derive(Default)]
+pub struct Durability {
+    log: OnceLock<Arc<Log>>,
+    waiting: Mutex<Vec<ConnId>>,
+    next_body: AtomicU64,
+    /// Bodies that are in the log in part or whole and not applied yet, and where they begin.
+    bodies: Mutex<HashMap<u64, u64>>,
+    base: AtomicU64,
+    /// Milliseconds that the last recovery took.
+    pub recovery_ms: AtomicU64,
+}
+
+/// A request whose body goes into the log in fragments.
+#[derive(Debug)]
+pub struct LongBody {
+    number: u64,
+    body: Vec<u8>,
+    written: usize,
+}
+
+impl Durability {
+    /// Every write goes into `log` from now on. To be called once.
+    pub fn start(&self, log: Arc<Log>) {
+        // Bodies of an earlier life have lower numbers.
+        self.next_body.store(log.end(), Ordering::Relaxed);
+        if self.log.set(log).is_err() {
+            tracing::error!("a second log was offered; the first one stays");
+        }
+    }
+
+    /// Where the log stands while none is kept: behind all that was read at the start.
+    pub fn set_base(&self, position: u64) {
+        self.base.store(position, Ordering::Relaxed);
+    }
+
+    /// Behind the last record.
+    pub fn position(&self) -> u64 {
+        self.log().map_or_else(|| self.base.load(Ordering::Relaxed), |log| log.end())
+    }
+
+    /// No body that is in use begins below this.
+    pub fn bodies_from(&self) -> u64 {
+        let bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.values().copied().min().unwrap_or(u64::MAX)
+    }
+
+    /// The log, if one is kept.
+    #[inline]
+    pub fn log(&self) -> Option<&Arc<Log>> {
+        self.log.get()
+    }
+
+    /// The log moved on: those who wait for credit try again, and held replies are looked at.
+    pub fn progressed(&self, hub: &NodeHub) {
+        hub.released();
+        let Some(log) = self.log() else { return };
+        if !log.has_credit() && log.health() == Health::Good {
+            return;
+        }
+        let waiting = std::mem::take(&mut *self.lock_waiting());
+        waiting.into_iter().for_each(|id| hub.resume(id));
+    }
+
+    fn wait(&self, log: &Log, hub: &NodeHub, id: ConnId) {
+        self.lock_waiting().push(id);
+        // Credit may have come before this connection was on the list.
+        if log.has_credit() || log.health() != Health::Good {
+            hub.resume(id);
+        }
+    }
+
+    fn lock_bodies(&self) -> std::sync::MutexGuard<'_, HashMap<u64, u64>> {
+        self.bodies.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock_waiting(&self) -> std::sync::MutexGuard<'_, Vec<ConnId>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether a request may write now: an error, or [`Flow::Park`] if it must wait.
+pub(super) fn admit(
+    node: &Node,
+    io: &mut Io<'_, Node>,
+    command: &'static Command,
+    args: Args<'_>,
+) -> Result<Flow, CmdError> {
+    let Some(log) = node.durability.log() else { return Ok(Flow::Next) };
+    let queued = io.session.multi.as_ref().filter(|_| command.name == "exec");
+    let writes = match queued {
+        Some(multi) => !multi.failed && multi.queued.iter().any(|(row, _)| is_write(*row)),
+        None => command.is(flags::WRITE),
+    };
+    if !writes || io.session.multi.is_some() && queued.is_none() {
+        return Ok(Flow::Next);
+    }
+    if !log.has_credit() {
+        match log.health() {
+            Health::Good => {
+                node.durability.wait(log, io.hub, io.id);
+                return Ok(Flow::Park);
+            }
+            Health::Full(why) => {
+                return Err(CmdError::owned(format!(
+                    "MISCONF no room on disk for the log, the write was not executed: {why}; it \
+                     goes on by itself when there is room"
+                )));
+            }
+            Health::Broken(why) => return Err(broken(&why)),
+        }
+    }
+    Ok(send_long_body(node, log, io, args))
+}
+
+fn is_write(row: u16) -> bool {
+    TABLE[row as usize].is(flags::WRITE)
+}
+
+/// What a client is told when the log cannot be written any more.
+pub(super) fn broken(why: &str) -> CmdError {
+    CmdError::owned(format!(
+        "MISCONF the log cannot be written, whether the last changes are on disk is not known: \
+         {why}; mend the disk and restart the server"
+    ))
+}
+
+/// Puts the body of a request that is too long for one record into the log, as far as there is
+/// credit.
+fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>) -> Flow {
+    if io.session.long_body.is_none() {
+        if request_bytes(io.session, args) <= BODY_MAX {
+            return Flow::Next;
+        }
+        let number = node.durability.next_body.fetch_add(1, Ordering::Relaxed);
+        let body = body_of(node, io.session, args);
+        node.durability.lock_bodies().insert(number, log.end());
+        io.session.long_body = Some(Box::new(LongBody { number, body, written: 0 }));
+    }
+    let Some(long) = &mut io.session.long_body else { return Flow::Next };
+    while long.written < long.body.len() {
+        let end = long.body.len().min(long.written + LOG_FRAGMENT_BYTES);
+        let body = io.local.record.body();
+        body.extend_from_slice(&long.number.to_le_bytes());
+        body.extend_from_slice(&long.body[long.written..end]);
+        let kind = RecordKind::Fragment;
+        let clock_ms = node.now_ms_hint();
+        let meta = RecordMeta { kind, shard: SEVERAL_SHARDS, clock_ms, seed: 0 };
+        if !log.has_credit() || log.append(&mut io.local.record, &meta).is_err() {
+            log.kick();
+            node.durability.wait(log, io.hub, io.id);
+            return Flow::Park;
+        }
+        long.written = end;
+    }
+    Flow::Next
+}
+
+/// The connection is gone: a body that is only partly in the log will not be used.
+pub(super) fn drop_long_body(node: &Node, session: &mut Session) {
+    let (Some(long), Some(log)) = (session.long_body.take(), node.durability.log()) else { return };
+    let mut record = crate::wal::RecordBuf::default();
+    record.body().extend_from_slice(&long.number.to_le_bytes());
+    let clock_ms = node.now_ms_hint();
+    let kind = RecordKind::Dropped;
+    let meta = RecordMeta { kind, shard: SEVERAL_SHARDS, clock_ms, seed: 0 };
+    // Without credit it is not said: the next start forgets the fragments at the log's end.
+    let _ = log.append(&mut record, &meta);
+    settle_long_body(node, Some(long.number));
+}
+
+/// The number of the body that the request about to run has in the log.
+pub(super) fn take_long_body(session: &mut Session) -> Option<u64> {
+    session.long_body.take().map(|long| long.number)
+}
+
+/// The record that uses body `number` has its place in the log, or there will be none.
+pub(super) fn settle_long_body(node: &Node, number: Option<u64>) {
+    if let Some(number) = number {
+        node.durability.lock_bodies().remove(&number);
+    }
+}
+
+/// An upper bound of the bytes of a request's record.
+fn request_bytes(session: &Session, args: Args<'_>) -> usize {
+    let of = |args: Args<'_>| args.iter_from(0).map(|arg| arg.len() + 10).sum::<usize>() + 20;
+    match &session.multi {
+        Some(multi) => multi.queued.iter().map(|(_, args)| of(args.as_args())).sum(),
+        None => of(args),
+    }
+}
+
+fn body_of(node: &Node, session: &Session, args: Args<'_>) -> Vec<u8> {
+    let mut body = Vec::with_capacity(request_bytes(session, args));
+    match &session.multi {
+        Some(multi) => {
+            for (db, args) in queued_with_databases(node, session.db, multi) {
+                put_command(&mut body, db, (0..args.len()).map(|at| args.get(at)));
+            }
+        }
+        None => put_command(&mut body, session.db, (0..args.len()).map(|at| args.get(at))),
+    }
+    body
+}
+
+/// The queued commands, each with the database it will run in.
+fn queued_with_databases<'m>(
+    node: &'m Node,
+    mut db: u8,
+    multi: &'m Multi,
+) -> impl Iterator<Item = (u8, Args<'m>)> {
+    let databases = node.config.values().count("databases") as u8;
+    multi.queued.iter().map(move |(row, args)| {
+        let here = db;
+        let args = args.as_args();
+        if TABLE[*row as usize].name == "select" {
+            let index = std::str::from_utf8(args.get(1)).ok().and_then(|text| text.parse().ok());
+            db = index.filter(|index| *index < databases).unwrap_or(db);
+        }
+        (here, args)
+    })
+}
+
+/// Notes that the reply being made has seen `lsn`: it leaves when that is released.
+#[inline]
+pub(super) fn note_seen(log: &Log, after: &mut u64, lsn: u64) {
+    if lsn > *after && lsn > log.released() {
+        *after = lsn;
+    }
+}
+
+/// The newest position that a lock-free command can have seen.
+pub(super) fn seen_by(node: &Node, command: &Command, args: Args<'_>) -> u64 {
+    let store = &node.engine.store;
+    if matches!(command.run, Run::Walk(_)) {
+        return store.last_lsn_of_all();
+    }
+    let mut shards = ShardSet::new();
+    shards_of(node, command, args, &mut shards);
+    shards.iter().map(|shard| store.last_lsn(shard)).max().unwrap_or(0)
+}

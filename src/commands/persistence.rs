@@ -1,0 +1,171 @@
+//! SAVE BGSAVE LASTSAVE BGREWRITEAOF, and what INFO says of log and snapshots.
+
+use super::info::View;
+use super::session::Cx;
+use super::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
+use crate::engine::CmdError;
+use crate::limits::SHARDS;
+use crate::net::Flow;
+use crate::resp::{Args, Reply};
+use crate::sys::clock;
+use crate::wal::Health;
+use std::fmt::Write;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// The rows of this family.
+pub const ROWS: &[Command] = &[
+    row("bgrewriteaof", 1, Keys::NONE, SAVES, 0, Run::Session(bgrewriteaof))
+        .doc("1.0.0", "Shortens the log: writes a snapshot and gives back what is before it."),
+    row("bgsave", -1, Keys::NONE, SAVES, 0, Run::Session(bgsave))
+        .doc("1.0.0", "Writes a snapshot beside the other work."),
+    row("lastsave", 1, Keys::NONE, LOADING | STALE | FAST, acl::ADMIN, Run::Session(lastsave))
+        .doc("1.0.0", "Returns the time of the last snapshot."),
+    row("save", 1, Keys::NONE, SAVES | NO_MULTI, 0, Run::Session(save))
+        .doc("1.0.0", "Writes a snapshot, and answers when it is on disk."),
+];
+
+const SAVES: u32 = ADMIN | NOSCRIPT | NO_ASYNC_LOADING;
+
+/// Refuses where nothing is kept on disk.
+fn demand_directory(cx: &Cx<'_>) -> Result<(), CmdError> {
+    let values = cx.node().config.values();
+    if values.flag("appendonly") || !values.save_rules().is_empty() {
+        return Ok(());
+    }
+    Err(CmdError::text(
+        "ERR this server keeps nothing on disk: 'appendonly' is 'no' and 'save' is empty",
+    ))
+}
+
+/// SAVE
+fn save(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    demand_directory(cx)?;
+    let saving = &cx.hub.service.saving;
+    let number = match cx.session.save {
+        Some(number) => number,
+        None => saving.ask(true).unwrap_or_default(),
+    };
+    match saving.outcome(number, cx.id) {
+        None => {
+            cx.session.save = Some(number);
+            cx.flow = Flow::Park;
+            return Ok(());
+        }
+        Some(outcome) => {
+            cx.session.save = None;
+            outcome.map_err(|why| CmdError::owned(format!("ERR the snapshot failed: {why}")))?;
+        }
+    }
+    reply.ok();
+    Ok(())
+}
+
+/// BGSAVE [SCHEDULE]
+fn bgsave(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let schedule = match args.len() {
+        1 => false,
+        2 if args.get(1).eq_ignore_ascii_case(b"schedule") => true,
+        _ => return Err(CmdError::Syntax),
+    };
+    demand_directory(cx)?;
+    let is_running = cx.node().saving.report.in_progress.load(Relaxed);
+    match cx.node().saving.ask(schedule) {
+        None => return Err(CmdError::text("ERR Background save already in progress")),
+        Some(_) if is_running => reply.simple("Background saving scheduled"),
+        Some(_) => reply.simple("Background saving started"),
+    }
+    Ok(())
+}
+
+/// BGREWRITEAOF
+fn bgrewriteaof(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    demand_directory(cx)?;
+    cx.node().saving.ask(true);
+    reply.simple("Background append only file rewriting started");
+    Ok(())
+}
+
+/// LASTSAVE
+fn lastsave(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    reply.int(cx.node().saving.report.last_s.load(Relaxed) as i64);
+    Ok(())
+}
+
+/// The section of INFO.
+pub(super) fn info(view: &View<'_>, out: &mut String) {
+    let node = view.node;
+    let report = &node.saving.report;
+    let dirty = node.total(|stats| &stats.tally.dirty);
+    let (in_progress, now_s) = (report.in_progress.load(Relaxed), clock::wall_ms() / 1000);
+    let took_s = match in_progress {
+        true => now_s.saturating_sub(report.began_s.load(Relaxed)) as i64,
+        false => -1,
+    };
+    let status = |failed: bool| if failed { "err" } else { "ok" };
+    let lines: [(&str, &dyn std::fmt::Display); 16] = [
+        ("loading", &u8::from(node.is_loading())),
+        ("loading_loaded_perc", &node.loaded.load(Relaxed)),
+        ("async_loading", &0),
+        (
+            "rdb_changes_since_last_save",
+            &dirty.saturating_sub(report.changes_at_last.load(Relaxed)),
+        ),
+        ("rdb_bgsave_in_progress", &u8::from(in_progress)),
+        ("rdb_last_save_time", &report.last_s.load(Relaxed)),
+        ("rdb_last_bgsave_status", &status(report.last_failed.load(Relaxed))),
+        ("rdb_last_bgsave_time_sec", &report.last_took_s.load(Relaxed)),
+        ("rdb_current_bgsave_time_sec", &took_s),
+        ("rdb_saves", &report.saves.load(Relaxed)),
+        ("aof_enabled", &u8::from(node.durability.log().is_some())),
+        ("aof_rewrite_in_progress", &u8::from(in_progress)),
+        ("aof_rewrite_scheduled", &0),
+        ("aof_last_rewrite_time_sec", &report.last_took_s.load(Relaxed)),
+        ("aof_current_rewrite_time_sec", &took_s),
+        ("aof_last_bgrewrite_status", &status(report.last_failed.load(Relaxed))),
+    ];
+    for (name, value) in lines {
+        // Writing to a string does not fail.
+        let _ = write!(out, "{name}:{value}\r\n");
+    }
+    log_lines(view, out);
+    if in_progress {
+        let percent = report.shards_done.load(Relaxed) * 100 / SHARDS as u64;
+        let _ = write!(out, "snapshot_percent:{percent}\r\n");
+    }
+}
+
+/// What INFO says of the log.
+fn log_lines(view: &View<'_>, out: &mut String) {
+    let node = view.node;
+    let Some(log) = node.durability.log() else {
+        // Writing to a string does not fail.
+        let _ = write!(out, "aof_last_write_status:ok\r\n");
+        return;
+    };
+    let (stats, histograms) = (log.stats(), log.stats().histograms());
+    let status = if log.health() == Health::Good { "ok" } else { "err" };
+    let lines: [(&str, u64); 17] = [
+        ("log_position", log.end()),
+        ("log_durable", log.durable()),
+        ("log_written", log.written()),
+        ("log_file_bytes", log.file_bytes()),
+        ("log_bytes_written", stats.bytes.load(Relaxed)),
+        ("log_records", stats.records.load(Relaxed)),
+        ("log_commits", stats.commits.load(Relaxed)),
+        ("log_errors", stats.errors.load(Relaxed)),
+        ("log_write_us_p50", histograms.write_us.value_at_quantile(0.5)),
+        ("log_write_us_p99", histograms.write_us.value_at_quantile(0.99)),
+        ("log_write_us_max", histograms.write_us.max()),
+        ("log_sync_us_p50", histograms.sync_us.value_at_quantile(0.5)),
+        ("log_sync_us_p99", histograms.sync_us.value_at_quantile(0.99)),
+        ("log_batch_p50", histograms.batch.value_at_quantile(0.5)),
+        ("log_batch_p99", histograms.batch.value_at_quantile(0.99)),
+        ("recovery_ms", node.durability.recovery_ms.load(Relaxed)),
+        ("snapshot_piece_bytes_max", node.saving.report.piece_bytes_max.load(Relaxed)),
+    ];
+    // Writing to a string does not fail.
+    let _ = write!(out, "aof_last_write_status:{status}\r\n");
+    for (name, value) in lines {
+        let _ = write!(out, "{name}:{value}\r\n");
+    }
+}

@@ -1,0 +1,197 @@
+//! Records of the log become changes again.
+//!
+//! Each command runs through the very function that a client's request runs through, with the
+//! record's clock and seed. Nothing is refused here, nothing expires by another clock, and
+//! nothing is written to the log: what was accepted once is applied.
+//!
+//! Several threads replay beside each other: each sees all records in order and applies those of
+//! its shards; for a record of several shards they meet, and one applies it.
+
+use super::dispatch::shards_of;
+use super::node::Node;
+use super::table::{Command, LOOKUP, Run, TABLE};
+use crate::config::Config;
+use crate::engine::{Effects, Moment, Tally, Txn, TxnParts, seed_of};
+use crate::limits::SHARDS;
+use crate::resp::{Args, OutQueue, OwnedArgs, Protocol, Reply};
+use crate::store::{Held, ShardSet};
+use crate::wal::record::{Record, SEMANTICS, take_command};
+use crate::wal::{RecordKind, SEVERAL_SHARDS};
+use std::collections::HashMap;
+use std::fmt;
+
+/// Up to which position each shard is loaded already, from a snapshot.
+pub type Cuts = [u64; SHARDS];
+
+/// Why a record cannot be applied.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayError {
+    /// Its position.
+    pub lsn: u64,
+    /// What is wrong.
+    pub why: &'static str,
+    /// The command, if it came so far.
+    pub command: String,
+}
+
+impl fmt::Display for ReplayError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ReplayError { lsn, why, command } = self;
+        write!(f, "the record at position {lsn} of the log ({command}) cannot be applied: {why}")
+    }
+}
+
+impl std::error::Error for ReplayError {}
+
+/// One thread's part in a replay.
+pub struct Replayer<'n> {
+    node: &'n Node,
+    cuts: &'n Cuts,
+    config: &'n Config,
+    effects: Effects,
+    tally: Tally,
+    replies: OutQueue,
+    /// Bodies that came in fragments.
+    bodies: HashMap<u64, Vec<u8>>,
+    /// Records applied.
+    pub applied: u64,
+}
+
+impl<'n> Replayer<'n> {
+    /// A part in the replay on `node` of what lies behind `cuts`. `config` must allow everything.
+    pub fn new(node: &'n Node, cuts: &'n Cuts, config: &'n Config) -> Replayer<'n> {
+        Replayer {
+            node,
+            cuts,
+            config,
+            effects: Effects::default(),
+            tally: Tally::default(),
+            replies: OutQueue::default(),
+            bodies: HashMap::new(),
+            applied: 0,
+        }
+    }
+
+    /// Whether the record must be seen by all threads together. Otherwise it belongs to its shard.
+    pub fn is_common(record: &Record<'_>) -> bool {
+        record.meta.shard == SEVERAL_SHARDS || record.meta.kind == RecordKind::Joined
+    }
+
+    /// Applies a record, unless its shards are loaded beyond it.
+    pub fn apply(&mut self, record: &Record<'_>) -> Result<(), ReplayError> {
+        let fail = |why| ReplayError { lsn: record.lsn, why, command: String::new() };
+        if record.semantics != SEMANTICS {
+            return Err(fail("it was written by a version that this one does not know"));
+        }
+        match record.meta.kind {
+            RecordKind::Commands => self.apply_body(record, record.body, &[]),
+            RecordKind::Fragment => {
+                let (number, bytes) =
+                    record.body.split_first_chunk().ok_or(fail("it is too short"))?;
+                let body = self.bodies.entry(u64::from_le_bytes(*number)).or_default();
+                body.extend_from_slice(bytes);
+                Ok(())
+            }
+            RecordKind::Joined => {
+                let (number, bits) =
+                    record.body.split_first_chunk().ok_or(fail("it is too short"))?;
+                let body = self.bodies.remove(&u64::from_le_bytes(*number)).unwrap_or_default();
+                self.apply_body(record, &body, bits)
+            }
+            RecordKind::Dropped => {
+                let number = record.body.first_chunk().ok_or(fail("it is too short"))?;
+                self.bodies.remove(&u64::from_le_bytes(*number));
+                Ok(())
+            }
+        }
+    }
+
+    /// Applies the commands of `body`, of which only those count whose bit is set; no bits: all.
+    fn apply_body(
+        &mut self,
+        record: &Record<'_>,
+        body: &[u8],
+        bits: &[u8],
+    ) -> Result<(), ReplayError> {
+        let fail = |why| ReplayError { lsn: record.lsn, why, command: String::new() };
+        let applies = |at: usize| {
+            bits.is_empty() || bits.get(at / 8).is_some_and(|byte| byte >> (at % 8) & 1 == 1)
+        };
+        let mut commands: Vec<(&'static Command, u8, OwnedArgs)> = Vec::new();
+        let (mut rest, mut args, mut at) = (body, Vec::new(), 0);
+        while !rest.is_empty() {
+            let db = take_command(&mut rest, &mut args).map_err(|_| fail("it is cut short"))?;
+            if applies(at) {
+                let owned = args.iter().copied().collect::<OwnedArgs>();
+                commands.push((find(record.lsn, owned.as_args())?, db, owned));
+            }
+            at += 1;
+        }
+        let mut shards = ShardSet::new();
+        for (command, _, args) in &commands {
+            shards_of(self.node, command, args.as_args(), &mut shards);
+        }
+        let Some(cut) = shards.iter().map(|shard| self.cuts[shard as usize]).max() else {
+            return Err(fail("it names no key"));
+        };
+        if record.lsn < cut {
+            return Ok(());
+        }
+        let mut held = self.node.engine.store.lock(&shards);
+        held.raise_clock(record.meta.clock_ms);
+        for (index, (command, db, args)) in commands.iter().enumerate() {
+            let seed = seed_of(record.meta.seed, index as u64);
+            let moment = Moment { now_ms: record.meta.clock_ms, seed };
+            self.run(&mut held, command, *db, moment, args.as_args());
+        }
+        self.applied += 1;
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        held: &mut Held<'_>,
+        command: &Command,
+        db: u8,
+        moment: Moment,
+        args: Args<'_>,
+    ) {
+        let Run::Locked(run) = command.run else { return };
+        let mut txn = Txn::new(TxnParts {
+            held,
+            effects: &mut self.effects,
+            tally: &self.tally,
+            config: self.config,
+            db,
+            moment,
+            hashed: None,
+            bulk: None,
+            journal: None,
+        });
+        self.replies.buf_mut().clear();
+        // A command that fails did so the first time, before it changed anything.
+        let _ = run(&mut txn, args, &mut Reply::new(&mut self.replies, Protocol::Resp2));
+        self.replies = OutQueue::default();
+        self.effects.events.clear();
+    }
+}
+
+fn find(lsn: u64, args: Args<'_>) -> Result<&'static Command, ReplayError> {
+    let fail = |why| {
+        let name = if args.len() > 0 { args.get(0) } else { b"" };
+        let command = String::from_utf8_lossy(&name[..name.len().min(64)]).into_owned();
+        ReplayError { lsn, why, command }
+    };
+    if args.len() == 0 {
+        return Err(fail("it is empty"));
+    }
+    let row = LOOKUP.find(args.get(0)).ok_or(fail("this version does not know the command"))?;
+    let (command, _) = TABLE[row].resolve(args);
+    if !command.arity_fits(args.len()) {
+        return Err(fail("it has too few or too many arguments"));
+    }
+    match command.run {
+        Run::Locked(_) => Ok(command),
+        _ => Err(fail("it is no write")),
+    }
+}
