@@ -1,11 +1,11 @@
 //! Servers for the time of a test: started on a free port with a directory of their own, stopped
-//! when dropped.
+//! when dropped. A directory that the test gives outlives the server in it.
 
 use super::value::Value;
 use super::wire::Client;
 use std::ffi::OsStr;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,7 +19,8 @@ pub struct Server {
     /// Where it listens.
     pub address: SocketAddr,
     child: Child,
-    _directory: tempfile::TempDir,
+    log: PathBuf,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Server {
@@ -31,6 +32,46 @@ impl Server {
             fixed.extend(["--appendonly", "no", "--save", ""]);
         }
         start(program.as_os_str(), &fixed, flags)
+    }
+
+    /// Starts the dse-server at `program` on the data in `home/data`; what it says is added to
+    /// `home/said`. Returns when it has loaded its data, or what it said if it ended.
+    pub fn dse_in(program: &Path, home: &Path, flags: &[String]) -> Result<Server, String> {
+        let mut last = String::new();
+        for _ in 0..START_TRIES {
+            let mut server = Server::spawn_in(program, home, flags)?;
+            match wait_until(&mut server, is_loaded) {
+                Ok(()) => return Ok(server),
+                Err(error) => last = error,
+            }
+            if !last.contains("in use") || last.contains("directory") {
+                break;
+            }
+        }
+        Err(last)
+    }
+
+    /// As [`Server::dse_in`], without waiting for anything.
+    pub fn spawn_in(program: &Path, home: &Path, flags: &[String]) -> Result<Server, String> {
+        let data = home.join("data");
+        std::fs::create_dir_all(&data).map_err(|error| error.to_string())?;
+        let fixed = ["--bind", "127.0.0.1", "--threads", "2", "--loglevel", "warning"];
+        spawn(program.as_os_str(), &data, home.join("said"), &fixed, flags)
+    }
+
+    /// Kills the process as `kill -9` does, and waits until it is gone.
+    pub fn kill(self) {
+        drop(self);
+    }
+
+    /// The exit code, if the process has ended by itself.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        self.child.try_wait().ok().flatten().and_then(|status| status.code())
+    }
+
+    /// What all servers with the same log have said.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
     /// Starts redis-server from the path, with further flags. See [`redis_is_there`].
@@ -80,38 +121,51 @@ fn start(program: &OsStr, fixed: &[&str], flags: &[String]) -> Result<Server, St
 
 fn try_start(program: &OsStr, fixed: &[&str], flags: &[String]) -> Result<Server, String> {
     let directory = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let log_path = directory.path().join("log");
-    let log = std::fs::File::create(&log_path).map_err(|error| error.to_string())?;
-    let errors = log.try_clone().map_err(|error| error.to_string())?;
+    let log = directory.path().join("log");
+    let mut server = spawn(program, directory.path(), log, fixed, flags)?;
+    server._directory = Some(directory);
+    wait_until(&mut server, answers)?;
+    Ok(server)
+}
+
+fn spawn(
+    program: &OsStr,
+    directory: &Path,
+    log: PathBuf,
+    fixed: &[&str],
+    flags: &[String],
+) -> Result<Server, String> {
+    let opened = std::fs::File::options().create(true).append(true).open(&log);
+    let output = opened.map_err(|error| error.to_string())?;
+    let errors = output.try_clone().map_err(|error| error.to_string())?;
     let address = free_address();
     let child = Command::new(program)
         .args(["--port", &address.port().to_string()])
         .args(fixed)
         .arg("--dir")
-        .arg(directory.path())
+        .arg(directory)
         .args(flags)
-        .current_dir(directory.path())
+        .current_dir(directory)
         .stdin(Stdio::null())
-        .stdout(log)
+        .stdout(output)
         .stderr(errors)
         .spawn()
         .map_err(|error| format!("{}: {error}", program.display()))?;
-    let mut server = Server { address, child, _directory: directory };
-    let said = |why: &str| {
-        let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-        format!("{} {why}; it said: {log}", program.display())
-    };
+    Ok(Server { address, child, log, _directory: None })
+}
+
+fn wait_until(server: &mut Server, ready: fn(SocketAddr) -> bool) -> Result<(), String> {
     let began = Instant::now();
-    while !answers(address) {
+    while !ready(server.address) {
         if !server.is_running() {
-            return Err(said("ended at once"));
+            return Err(format!("the server ended at once; it said: {}", server.said()));
         }
         if began.elapsed() > START_WAIT_MAX {
-            return Err(said("does not answer"));
+            return Err(format!("the server does not answer; it said: {}", server.said()));
         }
         std::thread::sleep(Duration::from_millis(3));
     }
-    Ok(server)
+    Ok(())
 }
 
 fn free_address() -> SocketAddr {
@@ -123,4 +177,9 @@ fn free_address() -> SocketAddr {
 fn answers(address: SocketAddr) -> bool {
     let reply = Client::connect(address).ok().and_then(|mut client| client.call(&["PING"]).ok());
     matches!(reply, Some(Value::Simple(_) | Value::Error(_)))
+}
+
+fn is_loaded(address: SocketAddr) -> bool {
+    let reply = Client::connect(address).ok().and_then(|mut client| client.call(&["PING"]).ok());
+    matches!(reply, Some(Value::Simple(_)))
 }
