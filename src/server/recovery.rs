@@ -14,7 +14,9 @@ use super::error::StartError;
 use crate::commands::replay::{Cuts, ReplayError, Replayer};
 use crate::commands::{Node, NodeHub, random_seed};
 use crate::config::Config;
-use crate::limits::{LOG_RING_BYTES, REPLAY_CHUNKS_AHEAD, SHARDS};
+use crate::limits::{
+    LOG_BLOCK_BYTES, LOG_COMMIT_HEADER, LOG_RING_BYTES, REPLAY_CHUNKS_AHEAD, SHARDS,
+};
 use crate::snapshot::{SnapshotReader, names};
 use crate::sys::clock;
 use crate::sys::disk::{Directory, Disk};
@@ -80,8 +82,11 @@ impl DataDirectory {
             .map_err(|error| StartError::Recovery(self.path.clone(), error))?;
         self.report(node, &tail, began_ns);
         node.engine.clock.raise_to(tail.clock_ms.max(found.clock_ms));
+        // The cut of a shard that was copied while the log was quiet lies behind the header of a
+        // commit that was never made: that commit comes first, for a log has no holes.
+        let at_least = found.at_least.saturating_sub(LOG_COMMIT_HEADER);
         let start = LogStart {
-            start: tail.end.max(found.at_least).next_multiple_of(crate::limits::LOG_BLOCK_BYTES),
+            start: tail.end.max(at_least).next_multiple_of(LOG_BLOCK_BYTES),
             generation: tail.generation + 1,
             log_id: tail.log_id.or(found.database_id).unwrap_or_else(random_seed),
         };
