@@ -48,6 +48,8 @@ pub(super) struct Link<S: Service> {
     closing: bool,
     /// The highest LSN that a worker will wake the connection for.
     awaited: u64,
+    /// What was released when replies were last sent.
+    released: u64,
 }
 
 /// Input that could not be executed yet.
@@ -118,13 +120,15 @@ impl<S: Service> Link<S> {
             parked: false,
             closing: false,
             awaited: 0,
+            released: 0,
         }
     }
 
     /// The LSN that the connection must be woken for, if its replies are held and no worker
-    /// knows of it yet.
-    pub(super) fn newly_held(&mut self, released: u64) -> Option<u64> {
-        let after = self.out.held_by(released).filter(|after| *after > self.awaited)?;
+    /// knows of it yet. What counts is what was released when replies were last sent: what was
+    /// released since has not been sent.
+    pub(super) fn newly_held(&mut self) -> Option<u64> {
+        let after = self.out.held_by(self.released).filter(|after| *after > self.awaited)?;
         self.awaited = after;
         Some(after)
     }
@@ -469,8 +473,8 @@ impl<S: Service> Link<S> {
         if self.blocked || self.out.is_empty() {
             return Ok(());
         }
-        let released = cx.hub.service.released_lsn();
-        self.blocked = io::send_all(&self.fd, &mut self.out, released)?;
+        self.released = cx.hub.service.released_lsn();
+        self.blocked = io::send_all(&self.fd, &mut self.out, self.released)?;
         Ok(())
     }
 }

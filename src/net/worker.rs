@@ -207,7 +207,7 @@ impl<S: Service> Worker<'_, S> {
                 }
             }
             Verdict::Wait => {
-                if let Some(after) = turn.newly_held(self.hub.service.released_lsn()) {
+                if let Some(after) = turn.newly_held() {
                     self.held.push(Reverse((after, id.to_bits())));
                 }
                 if turn.finish() == Finish::Again {
