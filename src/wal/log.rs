@@ -24,8 +24,8 @@ use super::files::LogFiles;
 use super::record::{RecordBuf, RecordMeta};
 use super::stats::LogStats;
 use crate::limits::{
-    LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_RECORD_MAX, LOG_WRITES_MAX,
-    WORKERS_MAX,
+    LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_RECORD_MAX, LOG_WRITE_BESIDE_MIN,
+    LOG_WRITES_MAX, WORKERS_MAX,
 };
 use crate::sync::log_ring::{Closed, Full, LogRing, RingShape};
 use crate::sync::watermark::Watermark;
@@ -130,6 +130,10 @@ pub struct Log {
     clock_ms: AtomicU64,
     /// A writer thread sleeps for want of work.
     idle: AtomicBool,
+    /// A writer thread sleeps while another one writes, because too little waits.
+    beside: AtomicBool,
+    /// Where the open commit begins. A hint.
+    open_at: AtomicU64,
     broken: AtomicBool,
     /// A sync is wanted though the mode does not ask for it yet.
     sync_asked: AtomicBool,
@@ -181,6 +185,8 @@ impl Log {
             written: Watermark::new(start.start),
             clock_ms: AtomicU64::new(0),
             idle: AtomicBool::new(false),
+            beside: AtomicBool::new(false),
+            open_at: AtomicU64::new(start.start),
             broken: AtomicBool::new(false),
             sync_asked: AtomicBool::new(false),
             files,
@@ -243,9 +249,16 @@ impl Log {
         // SeqCst: pairs with the fence in `rest`: either we see the sleeper, or it sees what we
         // have appended.
         fence(Ordering::SeqCst);
-        if self.idle.load(Ordering::Relaxed) && self.idle.swap(false, Ordering::Relaxed) {
-            drop(self.lock());
-            self.work.notify_one();
+        let wake = |sleeper: &AtomicBool| {
+            if sleeper.load(Ordering::Relaxed) && sleeper.swap(false, Ordering::Relaxed) {
+                drop(self.lock());
+                self.work.notify_one();
+            }
+        };
+        wake(&self.idle);
+        let waiting = self.ring.reserved().saturating_sub(self.open_at.load(Ordering::Relaxed));
+        if waiting >= LOG_WRITE_BESIDE_MIN {
+            wake(&self.beside);
         }
     }
 

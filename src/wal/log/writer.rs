@@ -30,6 +30,9 @@ impl Log {
             if let Some(commit) = shared.queue.front().copied().filter(|_| may_write) {
                 let through = self.mode() == SyncMode::Always || shared.stopping;
                 shared.queue.pop_front();
+                if !shared.queue.is_empty() {
+                    self.work.notify_one();
+                }
                 shared.flights.push_back(Flight { commit, through, done: false });
                 shared.writing += 1;
                 return Some((commit, through));
@@ -64,6 +67,7 @@ impl Log {
         let mut shared = self.lock();
         shared.closing = false;
         shared.open = commits.last().map_or(start, |last| last.end);
+        self.open_at.store(shared.open, Ordering::Relaxed);
         shared.stated = self.durable.get();
         if let Some(last) = commits.iter().rfind(|commit| commit.records > 0) {
             shared.filled = last.end;
@@ -83,6 +87,7 @@ impl Log {
         may_write: bool,
     ) -> MutexGuard<'a, Shared> {
         if shared.writing > 0 || shared.closing || !may_write {
+            self.beside.store(may_write && !shared.closing, Ordering::Relaxed);
             return self.wait(shared);
         }
         self.idle.store(true, Ordering::Relaxed);
@@ -156,11 +161,14 @@ impl Log {
         if let Some(flight) = mine {
             flight.done = true;
         }
+        if shared.rescuing || shared.stopping {
+            self.work.notify_all();
+        }
         if !shared.rescuing {
             self.advance(&mut shared);
         }
+        // Nobody else is woken for what is left: this thread looks next.
         drop(shared);
-        self.work.notify_all();
         (self.progress)();
     }
 
