@@ -11,7 +11,7 @@ use super::command_stats::Place;
 use super::durability::{self, settle_long_body, take_long_body};
 use super::node::{Local, Node, NodeHub};
 use super::session::Session;
-use super::table::{Command, Keys, LOOKUP, Run, TABLE, flags};
+use super::table::{Command, Keys, Run, TABLE, flags};
 use super::{events, expiry, transactions};
 use crate::config::notify;
 use crate::engine::{CmdError, Journal, Read, ReadParts, Txn, TxnParts, Walk};
@@ -26,20 +26,11 @@ use crate::wal::Health;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
+mod prepare;
 mod steps;
 
+use prepare::Prepared;
 pub(super) use steps::{begin, call_session, publish_effects, shards_of};
-
-/// What the first pass found out about a request.
-#[derive(Clone, Copy, Default)]
-struct Prepared {
-    /// Index in the table + 1; 0: unknown.
-    row: u16,
-    /// The first key was hashed.
-    hashed: bool,
-    hash_slot: u16,
-    hash: u64,
-}
 
 impl Service for Node {
     type Session = Session;
@@ -135,42 +126,6 @@ impl Service for Node {
 
     fn bounds(&self, card: &Card) -> Bounds {
         super::connection::bounds(self, card)
-    }
-}
-
-impl Node {
-    /// First and second pass.
-    fn prepare(
-        &self,
-        pin: &Pin,
-        db: u8,
-        batch: &Batch<'_>,
-        prepared: &mut [Prepared; BATCH_COMMANDS],
-    ) {
-        let store = &self.engine.store;
-        for (at, place) in prepared.iter_mut().enumerate().take(batch.len()) {
-            let args = batch.args(at);
-            let Some(row) = LOOKUP.find(args.get(0)) else { continue };
-            place.row = row as u16 + 1;
-            let first = TABLE[row].keys.first;
-            if first > 0 && (first as usize) < args.len() {
-                let key = store.key(args.get(first as usize));
-                (place.hashed, place.hash, place.hash_slot) = (true, key.hash, key.hash_slot);
-                store.prefetch_bucket(pin, db, &key);
-            }
-        }
-        if batch.len() < 2 {
-            return; // The bucket would not have arrived yet.
-        }
-        for (at, place) in prepared.iter().enumerate().take(batch.len()) {
-            if place.hashed {
-                let args = batch.args(at);
-                let first = TABLE[place.row as usize - 1].keys.first as usize;
-                let bytes = args.get(first);
-                let key = Key { bytes, hash: place.hash, hash_slot: place.hash_slot };
-                store.prefetch_entry(pin, db, &key);
-            }
-        }
     }
 }
 
