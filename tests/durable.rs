@@ -9,6 +9,8 @@ mod common;
 mod files;
 #[path = "durable/load.rs"]
 mod load;
+#[path = "durable/long.rs"]
+mod long;
 #[path = "durable/model.rs"]
 mod model;
 #[path = "durable/power.rs"]

@@ -1,6 +1,7 @@
 //! Whether a request may run, and what it is answered if not.
 
 use super::command_stats::Place;
+use super::durability;
 use super::node::Node;
 use super::session::ReplyMode;
 use super::slowlog::{SlowCommand, cut_args};
@@ -58,6 +59,8 @@ pub(super) fn admit(
 /// Answers an error before execution.
 pub(super) fn refuse(node: &Node, io: &mut Io<'_, Node>, place: Option<Place>, error: &CmdError) {
     let mark = io.out.mark();
+    // It will not be executed: what of it is in the log already must not be taken for another.
+    durability::drop_long_body(node, io.session);
     if let Some(multi) = &mut io.session.multi {
         multi.failed = true;
     }

@@ -178,7 +178,7 @@ fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>)
     Flow::Next
 }
 
-/// The connection is gone: a body that is only partly in the log will not be used.
+/// The request will not be executed: the body that is in the log for it will not be used.
 pub(super) fn drop_long_body(node: &Node, session: &mut Session) {
     let (Some(long), Some(log)) = (session.long_body.take(), node.durability.log()) else { return };
     let mut record = crate::wal::RecordBuf::default();

@@ -153,6 +153,8 @@ fn exec(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         run_all(cx, &multi, watching.as_deref(), reply);
         Ok(())
     };
+    // One that was not executed has not used what of it is in the log.
+    durability::drop_long_body(cx.node(), cx.session);
     let node = cx.node();
     if node.monitors.any() {
         // After the commands it ran, which is the order in which they took effect.

@@ -31,10 +31,10 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let signals = Signals::block()?;
     signal::ignore_sigpipe()?;
     allocator::limit_arena_objects();
-    let data = recovery::is_wanted(&config).then(|| DataDirectory::open(&config)).transpose()?;
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
     let mut listening = listen::open(&config)?;
+    let data = recovery::is_wanted(&config).then(|| DataDirectory::open(&config)).transpose()?;
     let facts = facts::collect(&config, &listening, workers, clients);
     let identity = identify(&config);
     let busy_poll_us = config.hot.busy_poll_us();
