@@ -203,6 +203,10 @@ pub const SAVE_RETRIES: usize = 10;
 pub const SAVE_LOG_BYTES_MIN: u64 = 256 * 1024 * 1024;
 /// Chunks of the log that are read ahead of the threads that replay them.
 pub const REPLAY_CHUNKS_AHEAD: usize = 8;
+/// Bytes of an argument that `dse-admin dump` prints.
+pub const DUMP_ARG_BYTES_MAX: usize = 64;
+/// Arguments of a request that `dse-admin dump` prints.
+pub const DUMP_ARGS_MAX: usize = 16;
 /// Milliseconds between two tries to prepare a segment on a disk that is full or fails.
 pub const LOG_PREPARE_RETRY_MS: u64 = 200;
 

@@ -34,6 +34,8 @@ pub enum Startup {
     Run(Box<Config>, Vec<Notice>),
     /// The file is in order; the text says so.
     Checked(String),
+    /// To check this data directory.
+    CheckData(PathBuf),
     /// To print this help.
     Help(String),
     /// To print this version.
@@ -84,6 +86,10 @@ pub fn parse(
     if let Some(words) = last_occurrence(&matches, CHECK) {
         return check(&words);
     }
+    if let Some(words) = last_occurrence(&matches, CHECK_DATA) {
+        let [directory] = &*words else { return Err(CliError::Missing("--check needs one DIR")) };
+        return Ok(Startup::CheckData(PathBuf::from(OsStr::from_bytes(directory))));
+    }
     let file = match line.file {
         None => FileSource::None,
         Some(name) if name == "-" => FileSource::Text(stdin().map_err(CliError::Stdin)?),
@@ -112,6 +118,7 @@ pub fn help() -> String {
 const HELP: &str = "help";
 const VERSION: &str = "version";
 const CHECK: &str = "check-config";
+const CHECK_DATA: &str = "check";
 
 const USAGE: &str = "dse-server [FILE | -] [--DIRECTIVE VALUE...]...";
 
@@ -199,6 +206,15 @@ fn command() -> Command {
                 .alias("test-config")
                 .value_name("FILE")
                 .help("Check a file, print OK or what is wrong with it")
+                .help_heading("General")
+                .action(ArgAction::Append)
+                .value_parser(cut_words),
+        )
+        .arg(
+            Arg::new(CHECK_DATA)
+                .long(CHECK_DATA)
+                .value_name("DIR")
+                .help("Verify the data in a directory, and tell what is there")
                 .help_heading("General")
                 .action(ArgAction::Append)
                 .value_parser(cut_words),

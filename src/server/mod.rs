@@ -1,5 +1,6 @@
 //! Wiring: from a configuration to a running server, and its orderly end.
 
+pub mod admin;
 pub mod banner;
 pub mod cli;
 mod descriptors;

@@ -18,6 +18,7 @@ pub fn program() -> ExitCode {
     let args = std::env::args_os().skip(1);
     match cli::parse(args, std::env::vars_os(), read_stdin) {
         Ok(Startup::Run(config, notices)) => run(*config, &notices),
+        Ok(Startup::CheckData(directory)) => super::admin::check_directory(&directory),
         Ok(Startup::Help(text) | Startup::Version(text) | Startup::Checked(text)) => print(&text),
         Err(error) => fail(&error),
     }

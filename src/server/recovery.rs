@@ -20,6 +20,7 @@ use crate::limits::{
 use crate::snapshot::{SnapshotReader, names};
 use crate::sys::clock;
 use crate::sys::disk::{Directory, Disk};
+use crate::wal;
 use crate::wal::read::Chunk;
 use crate::wal::{Log, LogOptions, LogReader, LogStart, SyncMode, Tail};
 use std::ffi::OsStr;
@@ -77,7 +78,7 @@ impl DataDirectory {
         let began_ns = clock::monotonic_ns();
         let threads = node.workers.len();
         let found = load_snapshot(node, &*self.disk, threads)?;
-        let segment = segment_bytes(&node.config);
+        let segment = self.segment_bytes(&node.config)?;
         let tail = replay(node, &*self.disk, segment, &found, threads)
             .map_err(|error| StartError::Recovery(self.path.clone(), error))?;
         self.report(node, &tail, began_ns);
@@ -117,6 +118,19 @@ impl DataDirectory {
         Ok(())
     }
 
+    /// Bytes of a file of the log: as configured, unless there are files of another size.
+    fn segment_bytes(&self, config: &Config) -> Result<u64, StartError> {
+        let wanted = config.values().bytes("wal-segment-bytes").next_power_of_two();
+        let segment = wal::names::segment_bytes(&wal::names::list(&*self.disk)?, wanted);
+        if segment != wanted {
+            tracing::warn!(
+                "wal-segment-bytes stays {segment}, the size of the files that are there; \
+                {wanted} applies to a new directory"
+            );
+        }
+        Ok(segment)
+    }
+
     fn report(&self, node: &Node, tail: &Tail, began_ns: u64) {
         let ms = (clock::monotonic_ns() - began_ns) / 1_000_000;
         node.durability.recovery_ms.store(ms, Ordering::Relaxed);
@@ -133,11 +147,6 @@ impl DataDirectory {
             (0..crate::limits::DATABASES as u8).map(|db| node.engine.store.len(db)).sum();
         tracing::info!("data: {keys} keys after {} records of the log, in {ms} ms", tail.records);
     }
-}
-
-/// Bytes of a file of the log.
-fn segment_bytes(config: &Config) -> u64 {
-    config.values().bytes("wal-segment-bytes").next_power_of_two()
 }
 
 /// The configured mode.

@@ -5,6 +5,7 @@
 //! highest generation counts: it was begun after a restart or an error, at a position that none
 //! of the older ones had made durable.
 
+use crate::limits::LOG_CHUNK_BYTES;
 use crate::sys::disk::Disk;
 use std::io;
 
@@ -46,9 +47,33 @@ pub fn list(disk: &dyn Disk) -> io::Result<Vec<(LogName, u64)>> {
     Ok(found)
 }
 
+/// The bytes of a whole file in a log that has `files`: `wanted` if they fit to it, otherwise
+/// what the largest of them says. A log keeps the size that it began with.
+pub fn segment_bytes(files: &[(LogName, u64)], wanted: u64) -> u64 {
+    let fits = |(name, len): &(LogName, u64)| name.start % wanted + len == wanted;
+    if files.iter().all(fits) {
+        return wanted;
+    }
+    let largest = files.iter().map(|(_, len)| *len).max().unwrap_or(wanted);
+    largest.next_power_of_two().max(LOG_CHUNK_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_keeps_the_size_of_its_files() {
+        const MB: u64 = 1 << 20;
+        let file = |start, len| (LogName { start, generation: 1 }, len);
+        assert_eq!(segment_bytes(&[], 4 * MB), 4 * MB);
+        let files = [file(0, 4 * MB), file(4096, 4 * MB - 4096), file(4 * MB, 4 * MB)];
+        for wanted in [MB, 4 * MB, 64 * MB] {
+            assert_eq!(segment_bytes(&files, wanted), 4 * MB, "{wanted} was wanted");
+        }
+        // The last piece of a file fits to any size; the one that is asked for holds.
+        assert_eq!(segment_bytes(&[file(4 * MB - 4096, 4096)], 2 * MB), 2 * MB);
+    }
 
     #[test]
     fn names_come_back_and_others_are_not_ours() {
