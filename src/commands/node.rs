@@ -141,15 +141,22 @@ pub struct Shutdown {
     pub requested: AtomicBool,
     /// Rung after that.
     pub bell: EventFd,
+    /// Whether a last snapshot is wanted, if that was said.
+    pub save: Mutex<Option<bool>>,
 }
 
 impl Shutdown {
     fn new() -> io::Result<Shutdown> {
-        Ok(Shutdown { requested: AtomicBool::new(false), bell: EventFd::new()? })
+        Ok(Shutdown {
+            requested: AtomicBool::new(false),
+            bell: EventFd::new()?,
+            save: Mutex::default(),
+        })
     }
 
-    /// Asks for the end of the process.
-    pub fn request(&self) {
+    /// Asks for the end of the process, with or without a last snapshot if `save` says so.
+    pub fn request(&self, save: Option<bool>) {
+        *self.save.lock().unwrap_or_else(PoisonError::into_inner) = save;
         self.requested.store(true, Ordering::SeqCst);
         // It refuses only when rung 2^64 - 2 times, and then it is rung.
         let _ = self.bell.ring();

@@ -27,7 +27,7 @@ pub const ROWS: &[Command] = &[
 const SAVES: u32 = ADMIN | NOSCRIPT | NO_ASYNC_LOADING;
 
 /// Refuses where nothing is kept on disk.
-fn demand_directory(cx: &Cx<'_>) -> Result<(), CmdError> {
+pub(super) fn demand_directory(cx: &Cx<'_>) -> Result<(), CmdError> {
     let values = cx.node().config.values();
     if values.flag("appendonly") || !values.save_rules().is_empty() {
         return Ok(());

@@ -206,6 +206,22 @@ pub fn run(hub: &NodeHub, disk: &Arc<dyn Disk>) {
     }
 }
 
+/// Writes a last snapshot when all clients are gone: if it was asked for, or if there are rules
+/// for snapshots and no log that holds what came after the last one.
+pub fn run_last(hub: &NodeHub, disk: &Arc<dyn Disk>) {
+    let node = &hub.service;
+    let asked = *node.shutdown.save.lock().unwrap_or_else(PoisonError::into_inner);
+    let by_rule = node.durability.log().is_none() && !node.config.values().save_rules().is_empty();
+    if asked.unwrap_or(by_rule) {
+        let target = {
+            let mut wanted = node.saving.lock();
+            wanted.stopping = false;
+            wanted.finished + 1
+        };
+        save_now(hub, disk, target);
+    }
+}
+
 /// Writes one snapshot and tells those who wait for it.
 fn save_now(hub: &NodeHub, disk: &Arc<dyn Disk>, target: u64) {
     let node = &hub.service;

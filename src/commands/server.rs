@@ -122,12 +122,9 @@ fn shutdown(cx: &mut Cx<'_>, args: Args<'_>, _reply: &mut Reply<'_>) -> Outcome 
         return Err(CmdError::text("ERR No shutdown in progress."));
     }
     if save == Some(true) {
-        return Err(CmdError::text(
-            "ERR SHUTDOWN SAVE is not possible: this version keeps nothing on disk. Use SHUTDOWN \
-             NOSAVE",
-        ));
+        super::persistence::demand_directory(cx)?;
     }
-    cx.node().shutdown.request();
+    cx.node().shutdown.request(save);
     cx.flow = crate::net::Flow::Park;
     Ok(())
 }

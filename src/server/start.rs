@@ -120,6 +120,9 @@ fn serve(
         hub.stop();
         ended
     })?;
+    if let Some(data) = data {
+        saving::run_last(hub, data.disk());
+    }
     if let Some(log) = hub.service.durability.log() {
         log.close();
     }

@@ -1,4 +1,5 @@
 //! Requests that are longer than a record: what of them is in the log before they are executed.
+//! And the last snapshot of a server that keeps no log.
 
 use super::rounds::end;
 use super::start;
@@ -36,5 +37,30 @@ fn a_long_transaction_that_was_not_executed_leaves_nothing_behind() {
     assert_eq!(call(&mut client, &["GET", "short"]), Value::Bulk(b"value".into()));
     assert_eq!(call(&mut client, &["GET", "shorter"]), Value::Bulk(b"v".into()));
     assert_eq!(call(&mut client, &["EXISTS", "long"]), Value::Int(0));
+    end(server);
+}
+
+/// Who turns the log off but keeps the rules for snapshots loses nothing by an orderly end.
+#[test]
+fn a_server_without_a_log_saves_at_its_end_if_there_are_rules() {
+    let home = tempfile::tempdir().expect("a directory");
+    let no_log = ["--appendonly", "no", "--save", "3600 1"];
+    let start_it = || {
+        let flags: Vec<String> = no_log.iter().map(|flag| flag.to_string()).collect();
+        crate::common::server::Server::dse_in(super::program(), home.path(), &flags)
+            .unwrap_or_else(|error| panic!("{error}"))
+    };
+    let server = start_it();
+    call(&mut server.client(), &["RPUSH", "list", "a", "b"]);
+    end(server);
+    let server = start_it();
+    let mut client = server.client();
+    assert_eq!(call(&mut client, &["LLEN", "list"]), Value::Int(2));
+    call(&mut client, &["RPUSH", "list", "c"]);
+    // The reply is the closed connection.
+    let _ = client.call(&["SHUTDOWN", "NOSAVE"]);
+    drop(server);
+    let server = start_it();
+    assert_eq!(call(&mut server.client(), &["LLEN", "list"]), Value::Int(2));
     end(server);
 }
