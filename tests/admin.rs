@@ -181,6 +181,34 @@ fn a_directory_in_use_or_without_data_is_refused() {
 }
 
 #[test]
+fn files_that_wait_to_be_used_again_are_no_damage() {
+    let home = tempfile::tempdir().expect("a directory");
+    let here = text(home.path());
+    let server = dse(home.path(), &[]);
+    let mut connection = connect(&server);
+    for n in 0..6 {
+        for m in 0..30 {
+            set(&mut connection, &format!("key:{n}:{m}"), &"v".repeat(60_000));
+        }
+        cmd("SAVE").exec(&mut connection).expect("saved");
+    }
+    drop(server);
+    assert!(!home.path().join("log-0000000000000000-00000001.dse").exists(), "files are reused");
+    // A hole as the reuse of a later file leaves it.
+    let old = home.path().join("log-0000000000000000-00000001.dse");
+    fs::write(old, vec![0; 1 << 20]).expect("written");
+    let (code, said) = admin(&["check", here]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = admin(&["dump", here]);
+    assert!(code == 0 && said.contains("key:5:29"), "{said}");
+    let (code, said) = admin(&["repair", here]);
+    assert!(code == 0 && said.contains("nothing to repair"), "{said}");
+    let into = home.path().join("new");
+    let (code, said) = admin(&["restore", here, "--to", "4160", "--into", text(&into)]);
+    assert!(code == 1 && said.contains("does not reach back"), "{said}");
+}
+
+#[test]
 fn a_dump_shows_each_request() {
     let home = tempfile::tempdir().expect("a directory");
     let server = dse(home.path(), &[]);

@@ -7,7 +7,6 @@
 use super::Out;
 use super::directory::{Data, time};
 use super::error::AdminError;
-use crate::limits::SHARDS;
 use crate::snapshot::names::{Listed, TEMPORARY as UNFINISHED};
 use crate::snapshot::{SnapshotError, SnapshotInfo};
 use crate::wal::names::{LogName, TEMPORARY as UNPREPARED};
@@ -115,10 +114,9 @@ impl Check<'_> {
     }
 
     fn snapshot(&mut self, listed: &Listed, info: &SnapshotInfo) -> Result<(), AdminError> {
-        let shards: usize = SHARDS;
         self.line(format_args!(
-            "{}: {} bytes, {} keys ({} bytes), {shards} shards cut at {} to {}, log needed from {}, \
-             clock {}, data {:016x}, whole",
+            "{}: {} bytes, {} keys ({} bytes), shards cut at {} to {}, log needed from {}, clock \
+             {}, data {:016x}, whole",
             listed.name,
             info.file_bytes,
             info.keys,

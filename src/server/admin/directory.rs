@@ -75,9 +75,17 @@ impl Data {
         Ok(reader.info().clone())
     }
 
-    /// The first position of the log that is there.
+    /// The first position from which the files of the log follow each other without a hole. Files
+    /// in front of one wait to be used again, as the one that was there has been.
     pub(super) fn log_begin(&self) -> u64 {
-        self.logs.first().map_or(0, |(name, _)| name.start)
+        let (mut begin, mut end) = (0, 0);
+        for (name, bytes) in &self.logs {
+            if name.start > end {
+                begin = name.start;
+            }
+            end = end.max(name.start + bytes);
+        }
+        begin
     }
 }
 

@@ -10,8 +10,8 @@ use crate::config::Config;
 use crate::limits::{DATABASES, SHARDS};
 use crate::snapshot::{SnapshotError, SnapshotInfo, SnapshotReader};
 use crate::store::Store;
+use crate::wal::Torn;
 use crate::wal::read::Chunk;
-use crate::wal::{ReadError, Torn};
 use std::sync::atomic::AtomicU64;
 
 /// A keyspace that was brought back.
@@ -47,7 +47,9 @@ impl Keyspace {
         let (cuts, from) = match &base {
             Some(info) => (info.cuts.clone(), info.log_from),
             // Without a snapshot the log must hold everything.
-            None if data.logs.is_empty() => return Err(too_early(data, 0)),
+            None if data.logs.is_empty() || data.log_begin() > 0 => {
+                return Err(too_early(data, data.log_begin()));
+            }
             None => (Box::new([0; SHARDS]), 0),
         };
         keyspace.snapshot = base.as_ref().map(|info| info.file.clone());
@@ -96,10 +98,7 @@ impl Keyspace {
         let config = Config::permissive();
         let mut replayer = Replayer::new(&self.node, cuts, &config);
         let mut last = None;
-        let mut reader = data.log(from).map_err(|error| match error {
-            ReadError::Gap { have, .. } => too_early(data, have),
-            error => AdminError::Log(error),
-        })?;
+        let mut reader = data.log(from)?;
         let mut reached = false;
         while !reached && let Some(chunk) = reader.next_chunk()? {
             reached = apply(&chunk, &mut replayer, until, &mut last)?;

@@ -110,6 +110,9 @@ fn plan(data: &Data, steps: &mut Vec<Step>, out: Out<'_>) -> Result<(), AdminErr
     if data.logs.is_empty() && beyond.is_empty() && steps.is_empty() {
         return Ok(());
     }
+    if data.log_begin() > 0 {
+        return Err(beyond_repair(last_error));
+    }
     match read_log(data, 0) {
         (_, Ok(())) if !data.logs.is_empty() => {
             put_aside(beyond, steps);
@@ -119,13 +122,13 @@ fn plan(data: &Data, steps: &mut Vec<Step>, out: Out<'_>) -> Result<(), AdminErr
             put_aside(beyond, steps);
             cut(data, &report, lsn, synced, steps, out)
         }
-        (_, outcome) => {
-            let error = last_error.or(outcome.err());
-            let why = error.map_or("no whole snapshot is left".to_owned(), |e| e.to_string());
-            let advice = "put back the files of a backup";
-            Err(AdminError::BeyondRepair(format!("{why}; {advice}")))
-        }
+        (_, outcome) => Err(beyond_repair(last_error.or(outcome.err()))),
     }
+}
+
+fn beyond_repair(error: Option<ReadError>) -> AdminError {
+    let why = error.map_or("no whole snapshot is left".to_owned(), |error| error.to_string());
+    AdminError::BeyondRepair(format!("{why}; put back the files of a backup"))
 }
 
 /// Snapshots that hold changes from behind the damage would bring back a part of them.
