@@ -19,8 +19,19 @@ pub struct Load {
 impl Load {
     /// Starts connections with the numbers from `first` on.
     pub fn start(address: SocketAddr, first: u64) -> Load {
+        Load::spawn(address, first, false)
+    }
+
+    /// As [`Load::start`], but a connection stops when the server says that the log cannot be
+    /// written: what it answers so may be there later or not.
+    pub fn start_on_failing_disk(address: SocketAddr, first: u64) -> Load {
+        Load::spawn(address, first, true)
+    }
+
+    fn spawn(address: SocketAddr, first: u64, disk_fails: bool) -> Load {
         let numbered = (first..).zip(DEPTHS);
-        let spawn = |(number, depth)| std::thread::spawn(move || work(address, number, depth));
+        let spawn =
+            |(number, depth)| std::thread::spawn(move || work(address, number, depth, disk_fails));
         Load { threads: numbered.map(spawn).collect() }
     }
 
@@ -31,7 +42,12 @@ impl Load {
     }
 }
 
-fn work(address: SocketAddr, connection: u64, depth: u64) -> Result<History, String> {
+fn work(
+    address: SocketAddr,
+    connection: u64,
+    depth: u64,
+    disk_fails: bool,
+) -> Result<History, String> {
     let mut history = History::new(connection);
     let Ok(mut client) = Client::connect(address) else { return Ok(history) };
     loop {
@@ -50,6 +66,15 @@ fn work(address: SocketAddr, connection: u64, depth: u64) -> Result<History, Str
         for length in lengths {
             let replies: Result<Vec<Value>, _> = (0..length).map(|_| client.read()).collect();
             let Ok(replies) = replies else { return Ok(history) };
+            let failed = |reply: &Value| match reply {
+                Value::Error(text) => {
+                    text.starts_with(b"MISCONF") || text.starts_with(b"EXECABORT")
+                }
+                _ => false,
+            };
+            if disk_fails && replies.iter().any(failed) {
+                return Ok(history);
+            }
             history.acknowledge(&replies)?;
         }
     }
