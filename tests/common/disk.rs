@@ -6,7 +6,7 @@
 use dse::sys::disk::{Disk, DiskFile, OpenMode};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 pub const BLOCK: usize = 4096;
@@ -43,6 +43,8 @@ pub struct Faults {
     pub for_good: AtomicBool,
     /// Bytes that files may have in all; 0: no limit.
     pub room: AtomicI64,
+    /// How long a durable write is under way, so that others begin meanwhile.
+    pub delay_us: AtomicU64,
     /// Syncs of files are lies.
     pub skips_syncs: AtomicBool,
     /// Syncs of the directory are lies.
@@ -138,6 +140,8 @@ impl DiskFile for MemoryFile {
 
     fn write_through_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.write_at(bytes, offset)?;
+        let delay_us = self.disk.faults.delay_us.load(SeqCst);
+        std::thread::sleep(std::time::Duration::from_micros(delay_us));
         let (file, len) = (self.id, bytes.len() as u64);
         self.synced(Step::SyncRange { file, offset, len });
         Ok(())
