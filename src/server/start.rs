@@ -143,7 +143,7 @@ fn start_data(hub: &Arc<NodeHub>, data: Option<&DataDirectory>) -> Result<(), St
             Ok(())
         });
     }
-    // What is in memory is not in the log while none is kept: to begin one takes a restart.
+    // What is in memory is not in the log while none is kept: to begin one takes a restart (E16).
     let has_log = node.durability.log().is_some();
     node.config.on_change(&["appendonly"], move |config| {
         let wanted = config.values().flag("appendonly");

@@ -11,11 +11,12 @@
 //! never more than four. So one client waits for one write, and many share one.
 //!
 //! **What is released.** With `always` a reply waits for `durable`, otherwise for `written`: what
-//! the kernel took outlives the process in every mode.
+//! the kernel took outlives the process in every mode (rule E14).
 //!
 //! **Errors.** A write that fails stops `durable` where it is. All commits above it are still in
 //! the ring; they are written once to a fresh file of a new generation. If that fails too, the
-//! log is broken: nothing is released any more, and the server says so to everyone who waits.
+//! log is broken: nothing is released any more, and the server says so to everyone who waits
+//! (rule E15).
 //!
 //! Deliberately absent: what requests mean; who waits for what (the `progress` callback only
 //! says that something moved).

@@ -4,7 +4,7 @@
 //! no valid commit lies is the end, or damage; which of the two follows from what the commits
 //! themselves say: each states how far the log was durable when it was written, and the largest of
 //! these statements, `S`, found in *any* valid commit, also behind the bad place, is a position
-//! up to which every write may have been acknowledged.
+//! up to which every write may have been acknowledged (rule E12).
 //!
 //! ```text
 //!   bad place p >= S: a torn tail. Nobody was told that anything from p on is safe: it is cut.
