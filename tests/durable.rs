@@ -2,9 +2,11 @@
 //! and damaged, and that start again on what is left.
 //!
 //! `scripts/crash ROUNDS` runs more rounds than the gate does, `scripts/power_cut CUTS` takes
-//! away the file system under the server (as root).
+//! away the file system under the server (as root), `scripts/faults` makes system calls fail.
 
 mod common;
+#[path = "durable/faults.rs"]
+mod faults;
 #[path = "durable/files.rs"]
 mod files;
 #[path = "durable/load.rs"]

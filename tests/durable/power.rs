@@ -21,6 +21,9 @@ const SHUT_DOWN: &str = "import fcntl, os, struct, sys\n\
 /// Connections of one cut have numbers from a hundred of their own.
 const NUMBERS_PER_CUT: u64 = 100;
 
+/// After so many cuts the file system is made anew, so that looking at it stays cheap.
+const CUTS_KEPT: u64 = 10;
+
 /// A file system in a file, mounted on the data directory of `home`.
 struct Volume {
     image: PathBuf,
@@ -114,6 +117,10 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
     let volume = Volume::new(home.path());
     let mut acknowledged = 0;
     for round in 0..cuts {
+        if round % CUTS_KEPT == CUTS_KEPT - 1 {
+            run("mkfs.ext4", &["-q", "-F", text(&volume.image)]);
+            settled.clear();
+        }
         match cut_once(home.path(), &volume, &[], round, &mut random, &mut settled) {
             Ok(more) => acknowledged += more,
             Err(error) => panic!("cut {round}, seed {seed}: {error}"),
