@@ -5,13 +5,13 @@
 //! to disk with no lock held. So a snapshot costs the memory of one shard, and a writer waits at
 //! most for the copy of one shard.
 //!
-//! **No record straddles the cuts** (rule E17). A request that touches several shards must be on one side:
-//! if some of its shards are cut and others are not, whoever executes it cuts those first, before
-//! the request gets its position. For a request of many shards the snapshot is given up instead,
-//! and begun again.
+//! **No record straddles the cuts** (rule E17). A request that touches several shards must be on
+//! one side: if some of its shards are cut and others are not, whoever executes it cuts those
+//! first, before the request gets its position. For a request of many shards the snapshot is given
+//! up instead, and begun again.
 //!
-//! **Order** (rule E20). A snapshot gets its name only when the log is durable up to the largest cut, and
-//! the log is given back only below what the older of the two kept snapshots needs.
+//! **Order** (rule E20). A snapshot gets its name only when the log is durable up to the largest
+//! cut, and the log is given back only below what the older of the two kept snapshots needs.
 
 use super::node::{Node, NodeHub};
 use crate::limits::{
