@@ -238,3 +238,29 @@ fn a_recycled_file_shows_nothing_of_its_former_life() {
     assert_eq!(last, Some(value - 1));
     assert!(matches!(LogReader::open(&disk, SEGMENT, 0), Err(ReadError::Gap { .. })));
 }
+
+/// The log of an earlier life reached into the next segment before it was torn; this life fills
+/// its segment and ends.
+#[test]
+fn what_an_earlier_life_wrote_ahead_is_never_read_again() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    let mut value = 0;
+    while log.end() < SEGMENT + SEGMENT / 2 {
+        let after = append(&log, value, 100_000);
+        value += 1;
+        log.kick();
+        wait("release", || log.released() >= after);
+    }
+    log.close();
+    let files: Vec<String> = disk.files().into_keys().collect();
+    // As if the end of the first segment had been torn: the log goes on inside it.
+    let tail = Tail { end: SEGMENT / 2, generation: 1, log_id: Some(9), ..Tail::default() };
+    let log = open(&disk, SyncMode::Always, &tail);
+    let stale =
+        |name: &&String| name.ends_with("-00000001.dse") && !name.contains("0000000000000000");
+    let left: Vec<String> = disk.files().into_keys().collect();
+    assert!(files.iter().filter(stale).count() > 0, "{files:?}");
+    assert_eq!(left.iter().filter(stale).count(), 0, "{left:?}");
+    log.close();
+}

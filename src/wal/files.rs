@@ -128,13 +128,8 @@ impl LogFiles {
     fn make(&self, name: LogName, len: u64) -> io::Result<Box<dyn DiskFile>> {
         let obsolete = self.lock().obsolete;
         let files = names::list(&*self.disk)?;
-        // Of no use are also files that an earlier start prepared and never wrote to.
-        let is_useless = |old: &LogName| {
-            let was_prepared = old.start >= self.opened.start;
-            self.end_of(old.start) <= obsolete
-                || was_prepared && old.generation < self.opened.generation
-        };
-        let spare = files.iter().find(|(old, bytes)| *bytes == len && is_useless(old));
+        let is_obsolete = |old: &LogName| self.end_of(old.start) <= obsolete;
+        let spare = files.iter().find(|(old, bytes)| *bytes == len && is_obsolete(old));
         if let Some((old, _)) = spare {
             self.lock().open.retain(|file| file.name != *old);
             self.disk.rename(&old.text(), &name.text())?;
@@ -155,6 +150,21 @@ impl LogFiles {
         self.disk.rename(TEMPORARY, &name.text())?;
         self.disk.sync()?;
         Ok(file)
+    }
+
+    /// Removes files of earlier lives that begin where this life goes on, or behind: what they
+    /// hold was never acknowledged, and must not be read as the continuation of what is written
+    /// now, should this life fill a segment and end before it has made the next file.
+    pub(super) fn drop_stale(&self) -> io::Result<()> {
+        let mut dropped = false;
+        for (name, _) in names::list(&*self.disk)? {
+            let is_ahead = name.start >= self.opened.start;
+            if is_ahead && name.generation < self.opened.generation {
+                self.disk.remove(&name.text())?;
+                dropped = true;
+            }
+        }
+        if dropped { self.disk.sync() } else { Ok(()) }
     }
 
     /// Notes that positions below `position` are needed no more.

@@ -157,6 +157,7 @@ impl Log {
         progress: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Arc<Log>> {
         let files = LogFiles::new(disk, options.segment_bytes, start)?;
+        files.drop_stale()?;
         files.prepare_one()?;
         let shape = RingShape {
             capacity: options.ring_bytes,
