@@ -207,8 +207,9 @@ pub const REPLAY_CHUNKS_AHEAD: usize = 8;
 pub const DUMP_ARG_BYTES_MAX: usize = 64;
 /// Arguments of a request that `dse-admin dump` prints.
 pub const DUMP_ARGS_MAX: usize = 16;
-/// Milliseconds between two tries to prepare a segment on a disk that is full or fails.
-pub const LOG_PREPARE_RETRY_MS: u64 = 200;
+/// Milliseconds between two looks after the log's files: whether enough are prepared (again, on a
+/// disk that was full), and whether a sync is due.
+pub const LOG_UPKEEP_MS: u64 = 100;
 
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);

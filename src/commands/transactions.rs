@@ -185,7 +185,7 @@ fn run_all(cx: &mut Cx<'_>, multi: &Multi, watching: Option<&Watching>, reply: &
     node.saving.align(node, &held, &shards);
     held.begin_exclusive();
     reply.array(multi.queued.len());
-    let mut changes = Changes::new(cx.local);
+    let mut changes = Changes::new(node, cx.local);
     for (row, args) in &multi.queued {
         let (command, sub) = TABLE[*row as usize].resolve(args.as_args());
         let place = Place::new(*row as usize, sub);
@@ -230,20 +230,26 @@ struct Changes {
     bits: Vec<u8>,
     seen: usize,
     long: bool,
+    /// A log is kept; without one the commands are only counted.
+    is_logged: bool,
 }
 
 impl Changes {
-    fn new(local: &mut Local) -> Changes {
+    fn new(node: &Node, local: &mut Local) -> Changes {
         let body = std::mem::take(local.record.body());
-        Changes { count: 0, body, bits: Vec::new(), seen: 0, long: false }
+        let is_logged = node.durability.log().is_some();
+        Changes { count: 0, body, bits: Vec::new(), seen: 0, long: false, is_logged }
     }
 
     fn note(&mut self, changed: bool, db: u8, args: Args<'_>) {
+        self.count += u64::from(changed);
+        if !self.is_logged {
+            return;
+        }
         if self.seen.is_multiple_of(8) {
             self.bits.push(0);
         }
         if changed {
-            self.count += 1;
             self.bits[self.seen / 8] |= 1 << (self.seen % 8);
             // A body too long for a record is in the log by now, and this copy is of no use.
             self.long |= self.body.len() > BODY_MAX;

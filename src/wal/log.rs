@@ -238,7 +238,10 @@ impl Log {
         let len = words.len() as u64 * 8;
         match self.ring.append(words, RecordBuf::place) {
             Ok(lsn) => {
-                self.clock_ms.fetch_max(meta.clock_ms, Ordering::Relaxed);
+                // A look first: the line is shared, and the clock moves once a millisecond.
+                if self.clock_ms.load(Ordering::Relaxed) < meta.clock_ms {
+                    self.clock_ms.fetch_max(meta.clock_ms, Ordering::Relaxed);
+                }
                 Ok(lsn + len)
             }
             Err(Full) => Err(NoCredit),

@@ -1,7 +1,7 @@
 //! The thread that prepares files ahead, removes old ones, and syncs once a second.
 
 use super::{Health, Log, SyncMode};
-use crate::limits::LOG_PREPARE_RETRY_MS;
+use crate::limits::LOG_UPKEEP_MS;
 use crate::sys::clock;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ impl Log {
     pub(super) fn run_upkeep(&self) {
         let mut synced_ns = clock::monotonic_ns();
         loop {
-            let healthy = self.prepare_files();
+            self.prepare_files();
             self.files.settle();
             let stopping = self.lock().stopping;
             let behind = self.durable.get() < self.written.get();
@@ -30,15 +30,14 @@ impl Log {
             if shared.drained {
                 return;
             }
-            let ms = if healthy && !shared.stopping { 1000 } else { LOG_PREPARE_RETRY_MS };
-            let ms = if shared.stopping { 1 } else { ms.min(100) };
+            let ms = if shared.stopping { 1 } else { LOG_UPKEEP_MS };
             let waited = self.upkeep.wait_timeout(shared, Duration::from_millis(ms));
             drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    /// True when there are files enough.
-    fn prepare_files(&self) -> bool {
+    /// Sees to it that there are files enough, and notes when there is no room for them.
+    fn prepare_files(&self) {
         let was_full = matches!(self.lock().health, Health::Full(_));
         let outcome = self.files.prepare_ahead(self.ring.reserved(), &mut || self.allow());
         let mut shared = self.lock();
@@ -56,7 +55,6 @@ impl Log {
         drop(shared);
         self.allow();
         (self.progress)();
-        outcome.is_ok()
     }
 
     /// Makes durable what was written in another mode than `always`.
