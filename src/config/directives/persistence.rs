@@ -31,7 +31,7 @@ pub(super) const ROWS: &[Directive] = &[
         "64mb",
         "Bytes of a file of the log, a power of two.",
     )
-    .fixed(),
+    .restart(),
     row(
         "appendfilename",
         Kind::FileName("appendfilename"),
