@@ -4,6 +4,8 @@
 //! `scripts/crash ROUNDS` runs more rounds than the gate does, `scripts/power_cut CUTS` takes
 //! away the file system under the server (as root), `scripts/faults` makes system calls fail.
 
+#[path = "durable/calls.rs"]
+mod calls;
 mod common;
 #[path = "durable/faults.rs"]
 mod faults;
@@ -15,6 +17,8 @@ mod load;
 mod long;
 #[path = "durable/model.rs"]
 mod model;
+#[path = "durable/order.rs"]
+mod order;
 #[path = "durable/power.rs"]
 mod power;
 #[path = "durable/rounds.rs"]

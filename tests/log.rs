@@ -4,12 +4,14 @@
 #[path = "common/disk.rs"]
 mod disk;
 
-use disk::MemoryDisk;
+use disk::{MemoryDisk, Step};
 use dse::sys::disk::Disk;
+use dse::wal::names::LogName;
 use dse::wal::{
     Health, Log, LogOptions, LogReader, LogStart, ReadError, RecordBuf, RecordKind, RecordMeta,
     SyncMode, Tail,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
@@ -100,6 +102,65 @@ fn a_log_that_goes_quiet_states_how_far_it_is_durable() {
     std::thread::sleep(Duration::from_millis(100));
     assert_eq!(log.stats().commits.load(SeqCst), commits, "once is enough");
     log.close();
+}
+
+#[test]
+fn the_modes_that_sync_make_durable_what_was_appended() {
+    for mode in [SyncMode::Always, SyncMode::EverySecond] {
+        let disk = MemoryDisk::new();
+        let log = open(&disk, mode, &Tail::default());
+        let after = append(&log, 1, 10);
+        log.kick();
+        wait("a sync", || log.durable() >= after);
+        log.close();
+    }
+}
+
+/// A file whose commits are those of another generation holds nothing: it was to be written again.
+#[test]
+fn a_commit_of_another_generation_is_not_read() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    let after = append(&log, 1, 10);
+    log.kick();
+    wait("release", || log.released() >= after);
+    log.close();
+    let name_of = |generation| LogName { start: 0, generation }.text();
+    let mut files = disk.files();
+    let bytes = files.remove(&name_of(1)).expect("the first file");
+    files.insert(name_of(2), bytes);
+    let outcome = read(&MemoryDisk::with(files));
+    assert!(outcome.as_ref().map_or(true, |(values, _)| values.is_empty()), "{outcome:?}");
+}
+
+#[test]
+fn no_position_is_used_before_the_name_of_its_file_is_durable() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    while log.end() < 6 * SEGMENT {
+        let after = append(&log, 0, 100_000);
+        log.kick();
+        wait("release", || log.released() >= after);
+        log.recycle_below(after.saturating_sub(SEGMENT));
+    }
+    log.close();
+    let (mut names, mut durable, mut used) = (BTreeMap::new(), BTreeMap::new(), 0);
+    for step in disk.steps() {
+        match step {
+            Step::Names(now) => names = now,
+            Step::SyncNames => durable = names.clone(),
+            Step::Write { file, .. } => {
+                let named = names.iter().find(|(_, id)| **id == file);
+                let Some((name, id)) = named.filter(|(name, _)| name.ends_with(".dse")) else {
+                    continue;
+                };
+                assert_eq!(durable.get(name), Some(id), "{name} is not durable yet");
+                used += 1;
+            }
+            Step::Sync { .. } | Step::SyncRange { .. } => {}
+        }
+    }
+    assert!(used > 50, "hardly anything was written: {used}");
 }
 
 #[test]

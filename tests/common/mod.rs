@@ -9,8 +9,10 @@
 #![allow(dead_code)]
 
 pub mod differences;
+pub mod disk;
 pub mod generate;
 pub mod grammar;
+pub mod inside;
 pub mod minimise;
 pub mod oracle;
 pub mod quote;
