@@ -3,8 +3,10 @@
 //! as a prefix of what was appended that holds everything that was released.
 //!
 //! Blocks of 4 KiB are there or not, in any combination; names are those of any moment since the
-//! directory was last synced. Up to 2^8 combinations all are tried, of more a random 256.
-//! `DSE_CRASH_STATES` says how many moments are looked at (0: all of them).
+//! directory was last synced. The gate looks at some moments, and tries up to 2^8 combinations at
+//! each; flips some bits, and cuts files at some places. `scripts/crash_states`
+//! (`DSE_CRASH_STATES=0`) looks at every moment, every combination up to 2^12 (of more a random
+//! 2^12), every bit and every length.
 
 #[path = "common/disk.rs"]
 mod disk;
@@ -22,14 +24,49 @@ use random::Random;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 const SEGMENT: u64 = 1 << 20;
 /// The log begins close to the end of a file, so that little goes over into the next one.
 const START: u64 = SEGMENT - 96 * 1024;
-const COMBINATIONS: usize = 256;
-/// Moments looked at in the gate.
-const MOMENTS: usize = 60;
+/// How much is looked at.
+#[derive(Clone, Copy)]
+struct Effort {
+    /// Moments of a recording; 0: all.
+    moments: usize,
+    /// Combinations of blocks at one moment, of which more are chosen at random.
+    combinations: usize,
+    /// Bits flipped, and lengths to which a file is cut; 0: all.
+    samples: u64,
+    /// Recordings that are crashed.
+    recordings: usize,
+}
+
+/// In the gate.
+const SOME: Effort = Effort { moments: 60, combinations: 256, samples: 1500, recordings: 3 };
+/// In `scripts/crash_states`.
+const ALL: Effort = Effort { moments: 0, combinations: 1 << 12, samples: 0, recordings: 2 };
+
+fn effort() -> Effort {
+    if number("DSE_CRASH_STATES") == Some(0) { ALL } else { SOME }
+}
+
+/// Runs `work` with the numbers 0, 1, ... of as many threads as there are processors; it gets
+/// its number and how many there are.
+fn on_all_processors<R: Send>(work: impl Fn(usize, usize) -> R + Sync) -> Vec<R> {
+    let count = available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        let work = &work;
+        let threads: Vec<_> =
+            (0..count).map(|index| scope.spawn(move || work(index, count))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, R>| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect()
+    })
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
@@ -50,10 +87,14 @@ fn wait(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 fn open(disk: &MemoryDisk, tail: &Tail) -> Arc<Log> {
+    open_at(disk, tail, START)
+}
+
+fn open_at(disk: &MemoryDisk, tail: &Tail, first: u64) -> Arc<Log> {
     let options =
         LogOptions { mode: SyncMode::Always, segment_bytes: SEGMENT, ring_bytes: 4 << 20 };
     let start = LogStart {
-        start: tail.end.max(START),
+        start: tail.end.max(first),
         generation: tail.generation + 1,
         log_id: tail.log_id.unwrap_or(9),
     };
@@ -72,14 +113,20 @@ fn append(log: &Log, value: u64, ballast: usize) -> u64 {
 
 /// The values of all records, each checked as a whole.
 fn read(disk: &dyn Disk) -> Result<(Vec<u64>, Tail), ReadError> {
-    let mut reader = LogReader::open(disk, SEGMENT, START)?;
+    let (records, tail) = read_from(disk, START)?;
+    Ok((records.into_iter().map(|(value, _)| value).collect(), tail))
+}
+
+/// The values of all records from `first` on, with their positions.
+fn read_from(disk: &dyn Disk, first: u64) -> Result<(Vec<(u64, u64)>, Tail), ReadError> {
+    let mut reader = LogReader::open(disk, SEGMENT, first)?;
     let mut values = Vec::new();
     while let Some(chunk) = reader.next_chunk()? {
         for record in chunk.records() {
             let value = u64::from_le_bytes(record.body[..8].try_into().expect("eight"));
             assert_eq!((record.meta.clock_ms, record.meta.seed), (value, value));
             assert!(record.body[8..].iter().all(|byte| *byte == value as u8));
-            values.push(value);
+            values.push((value, record.lsn));
         }
     }
     Ok((values, reader.tail().clone()))
@@ -190,37 +237,77 @@ fn put(bytes: &mut Vec<u8>, at: u64, block: &[u8]) {
     bytes[at as usize..end].copy_from_slice(block);
 }
 
-/// Crashes the recorded disk after `moments` of its steps (0: each). The number of states
-/// tried, or what is wrong with one.
-fn explore(recording: &Recording, moments: usize, random: &mut Random) -> Result<u64, String> {
-    let (mut moment, mut states) = (Moment::default(), 0);
-    let steps = recording.steps.len();
-    for (index, step) in recording.steps.iter().enumerate() {
-        moment.step(step);
-        if moments > 0 && random.below(steps) >= moments && index + 1 < steps {
-            continue;
+/// Crashes the recorded disk as `effort` says. The number of states tried, or what is wrong with
+/// one.
+fn explore(recording: &Recording, effort: Effort, random: &mut Random) -> Result<u64, String> {
+    let seed = random.next();
+    let outcomes = on_all_processors(|index, count| {
+        let share = Share { recording, effort, index, count };
+        share.explore(&mut Random::new(seed.wrapping_add(index as u64)))
+    });
+    outcomes.into_iter().sum()
+}
+
+/// What one of several threads looks at: every so many moments.
+struct Share<'a> {
+    recording: &'a Recording,
+    effort: Effort,
+    index: usize,
+    count: usize,
+}
+
+impl Share<'_> {
+    fn explore(&self, random: &mut Random) -> Result<u64, String> {
+        let (mut moment, mut states) = (Moment::default(), 0);
+        let steps = self.recording.steps.len();
+        for (at, step) in self.recording.steps.iter().enumerate() {
+            moment.step(step);
+            let is_last = at + 1 == steps;
+            let moments = self.effort.moments;
+            let is_chosen = moments == 0 || is_last || random.below(steps) < moments;
+            if at % self.count != self.index || !is_chosen {
+                continue;
+            }
+            self.crash(&moment, at, random, &mut states)
+                .map_err(|error| format!("crashed after step {at} of {steps}: {error}"))?;
         }
-        let marks = recording.marks.iter().filter(|(at, _)| *at <= index + 1);
+        Ok(states)
+    }
+
+    /// Tries the combinations of one moment, each with the names of one moment, or with all.
+    fn crash(
+        &self,
+        moment: &Moment,
+        at: usize,
+        random: &mut Random,
+        states: &mut u64,
+    ) -> Result<(), String> {
+        let marks = self.recording.marks.iter().filter(|(mark, _)| *mark <= at + 1);
         let released = marks.map(|(_, values)| *values).max().unwrap_or(0);
-        let open = moment.open_blocks();
-        let all = 1_usize.checked_shl(open.len() as u32).filter(|all| *all <= COMBINATIONS);
-        for combination in 0..all.unwrap_or(COMBINATIONS) {
+        let (open, most) = (moment.open_blocks(), self.effort.combinations);
+        let all = 1_usize.checked_shl(open.len() as u32).filter(|all| *all <= most);
+        for combination in 0..all.unwrap_or(most) {
             let dice = random.next();
             let is_there = |index: usize| match (all, open.binary_search(&index)) {
                 (Some(_), Ok(place)) => combination >> place & 1 == 1,
                 _ => Random::new(dice ^ index as u64).chance(50),
             };
-            let names = random.below(moment.names.len().max(1));
-            let disk = moment.crash(is_there, names);
-            check(&disk, released, recording.appended)
-                .map_err(|error| format!("crashed after step {index} of {steps}: {error}"))?;
-            states += 1;
-            if states % 50 == 0 {
-                go_on(&disk, released)?;
+            let names = moment.names.len().max(1);
+            let one = random.below(names);
+            let tried = if self.effort.moments == 0 { 0..names } else { one..one + 1 };
+            for names in tried {
+                let disk = moment.crash(is_there, names);
+                check(&disk, released, self.recording.appended)?;
+                *states += 1;
+                if states.is_multiple_of(50) && self.effort.moments > 0
+                    || states.is_multiple_of(2000)
+                {
+                    go_on(&disk, released)?;
+                }
             }
         }
+        Ok(())
     }
-    Ok(states)
 }
 
 fn check(disk: &MemoryDisk, released: u64, appended: u64) -> Result<(), String> {
@@ -254,16 +341,17 @@ fn go_on(disk: &MemoryDisk, released: u64) -> Result<(), String> {
 #[test]
 fn every_crash_leaves_a_prefix_with_all_that_was_released() {
     let mut random = Random::new(seed());
-    let moments = number("DSE_CRASH_STATES").map_or(MOMENTS, |count| count as usize);
+    let (effort, began) = (effort(), Instant::now());
     let mut all = 0;
-    for _ in 0..3 {
+    for _ in 0..effort.recordings {
         let recording = record(&MemoryDisk::new(), 60, &mut random);
         assert!(recording.marks.len() > 5);
-        let states = explore(&recording, moments, &mut random);
+        let states = explore(&recording, effort, &mut random);
         let states = states.unwrap_or_else(|why| panic!("{why}"));
         println!("{states} states after {} steps", recording.steps.len());
         all += states;
     }
+    println!("{all} states in {} s", began.elapsed().as_secs());
     assert!(all >= 1000, "hardly anything was under way: {all}");
 }
 
@@ -278,74 +366,148 @@ fn a_disk_that_lies_is_found_out() {
         let disk = MemoryDisk::new();
         lie(&disk);
         let recording = record(&disk, 60, &mut random);
-        let found = explore(&recording, MOMENTS, &mut random);
+        let found = explore(&recording, SOME, &mut random);
         assert!(found.is_err(), "lie {which} was not noticed");
+    }
+}
+
+/// A log of 64 KiB that goes over from one file into the next: each of its records and commits by
+/// position.
+struct Small {
+    files: BTreeMap<String, Vec<u8>>,
+    /// Value and position.
+    records: Vec<(u64, u64)>,
+    /// Where commits begin.
+    commits: Vec<u64>,
+    end: u64,
+}
+
+impl Small {
+    const START: u64 = SEGMENT - 32 * 1024;
+
+    /// As it was left in order, or by a kill.
+    fn new(is_closed: bool) -> Small {
+        let disk = MemoryDisk::new();
+        let log = open_at(&disk, &Tail::default(), Small::START);
+        let mut values = 0..;
+        while log.end() < Small::START + 60 * 1024 {
+            let value = values.next().unwrap_or(0);
+            let after = append(&log, value, (value as usize * 701) % 3500);
+            log.kick();
+            wait("release", || log.released() >= after);
+        }
+        if is_closed {
+            log.close();
+        }
+        let files = disk.files();
+        log.close();
+        let (records, tail) =
+            read_from(&MemoryDisk::with(files.clone()), Small::START).expect("readable");
+        assert!(tail.end > SEGMENT && tail.torn.is_none(), "two files hold it, as a whole");
+        let mut small = Small { files, records, commits: Vec::new(), end: tail.end };
+        for at in (Small::START..tail.end).step_by(BLOCK) {
+            let (name, offset) = small.place(at);
+            if small.files[&name][offset..].starts_with(b"DWC1") {
+                small.commits.push(at);
+            }
+        }
+        small
+    }
+
+    /// The file that holds a position, and the offset in it.
+    fn place(&self, position: u64) -> (String, usize) {
+        let start = |name: &String| u64::from_str_radix(name.get(4..20)?, 16).ok();
+        let starts = self.files.keys().filter_map(|name| Some((start(name)?, name)));
+        let (start, name) =
+            starts.filter(|(start, _)| *start <= position).max().expect("a file holds it");
+        (name.clone(), (position - start) as usize)
+    }
+
+    /// The values in front of the commit that holds `position`, and where that commit begins.
+    fn before(&self, position: u64) -> (Vec<(u64, u64)>, u64) {
+        let begins = self.commits.iter().filter(|start| **start <= position).max();
+        let begins = *begins.expect("a commit holds it");
+        (self.records.iter().copied().filter(|(_, at)| *at < begins).collect(), begins)
+    }
+
+    /// Flips one bit; whether the damage was cut off (or refused).
+    fn flip(&self, disk: &MemoryDisk, bit: u64) -> Result<bool, String> {
+        let position = Small::START + bit / 8;
+        let (name, offset) = self.place(position);
+        disk.flip(&name, offset, bit % 8);
+        let outcome = read_from(disk, Small::START);
+        disk.flip(&name, offset, bit % 8);
+        let (want, begins) = self.before(position);
+        match outcome {
+            Ok((records, tail)) => {
+                // A commit whose own position is damaged cannot be told from none.
+                let is_reported = tail.torn.as_ref().is_some_and(|torn| torn.bytes > 0);
+                let names_itself = !(begins + 8..begins + 16).contains(&position);
+                if records != want || names_itself && !is_reported {
+                    return Err(format!("{} records, {:?}", records.len(), tail.torn));
+                }
+                Ok(true)
+            }
+            Err(ReadError::Damaged { lsn, synced, .. }) if lsn == begins && lsn < synced => {
+                Ok(false)
+            }
+            Err(other) => Err(other.to_string()),
+        }
     }
 }
 
 #[test]
 fn no_flipped_bit_makes_a_wrong_value() {
-    let mut random = Random::new(seed());
-    let disk = MemoryDisk::new();
-    let recording = record(&disk, 60, &mut random);
-    let whole = disk.files();
-    let (_, tail) = read(&disk).expect("readable");
-    assert!(tail.end > SEGMENT, "two files hold it");
-    let flips = number("DSE_CRASH_STATES").map_or(1500, |count| match count {
-        0 => (tail.end - START) * 8,
-        count => count,
-    });
-    let (mut damaged, mut good) = (0, 0);
-    for flip in 0..flips {
-        let all = (tail.end - START) * 8;
-        let bit = if flips == all { flip } else { random.next() % all };
-        let position = START + bit / 8;
-        let mut files = whole.clone();
-        let (file_start, name) = files
-            .keys()
-            .filter_map(|name| Some((u64::from_str_radix(name.get(4..20)?, 16).ok()?, name)))
-            .filter(|(start, _)| *start <= position)
-            .max()
-            .map(|(start, name)| (start, name.clone()))
-            .expect("a file");
-        let bytes = files.get_mut(&name).expect("there");
-        bytes[(position - file_start) as usize] ^= 1 << (bit % 8);
-        match read(&MemoryDisk::with(files)) {
-            Ok((values, _)) => {
-                assert_eq!(values, (0..recording.appended).collect::<Vec<u64>>(), "bit {bit}");
-                good += 1;
+    let seed = seed();
+    for is_closed in [true, false] {
+        let (small, samples, began) = (Small::new(is_closed), effort().samples, Instant::now());
+        let all = (small.end - Small::START) * 8;
+        let flips = if samples == 0 { all } else { samples };
+        let counts = on_all_processors(|index, count| {
+            let disk = MemoryDisk::with(small.files.clone());
+            let mut random = Random::new(seed.wrapping_add(index as u64));
+            let (mut cut, mut refused) = (0, 0);
+            for flip in (index as u64..flips).step_by(count) {
+                let bit = if samples == 0 { flip } else { random.next() % all };
+                match small.flip(&disk, bit) {
+                    Ok(true) => cut += 1,
+                    Ok(false) => refused += 1,
+                    Err(what) => panic!("bit {bit}, closed in order: {is_closed}: {what}"),
+                }
             }
-            Err(ReadError::Damaged { lsn, .. }) => {
-                assert!(lsn <= position, "bit {bit}");
-                damaged += 1;
-            }
-            Err(other) => panic!("bit {bit}: {other}"),
-        }
+            [cut, refused]
+        });
+        let [cut, refused] = [0, 1].map(|at| counts.iter().map(|count| count[at]).sum::<u64>());
+        let seconds = began.elapsed().as_secs();
+        println!("{flips} flips: {refused} refused, {cut} cut off, in {seconds} s");
+        assert!(refused > 0 && cut > 0);
     }
-    println!("{flips} flips: {damaged} refused, {good} without consequence");
-    assert!(damaged > 0);
 }
 
 #[test]
 fn a_cut_file_is_a_prefix_or_refused() {
     let mut random = Random::new(seed());
-    let disk = MemoryDisk::new();
-    let recording = record(&disk, 60, &mut random);
-    let whole = disk.files();
-    for _ in 0..300 {
-        let name = whole.keys().nth(random.below(2)).expect("two files").clone();
-        let mut files = whole.clone();
-        let bytes = files.get_mut(&name).expect("there");
-        bytes.truncate(random.below(bytes.len().min(100_000)));
-        let len = bytes.len();
-        match read(&MemoryDisk::with(files)) {
-            Ok((values, _)) => {
-                let count = values.len() as u64;
-                assert!(count <= recording.appended, "{name} cut at {len}");
-                assert_eq!(values, (0..count).collect::<Vec<u64>>(), "{name} cut at {len}");
-            }
-            Err(ReadError::Damaged { .. }) => {}
-            Err(other) => panic!("{name} cut at {len}: {other}"),
-        }
+    let (small, samples) = (Small::new(true), effort().samples);
+    let lengths = |name: &String| small.files[name].len().min(70_000);
+    let all =
+        small.files.keys().take(2).flat_map(|name| (0..=lengths(name)).map(move |l| (name, l)));
+    let mut all: Vec<(&String, usize)> = all.collect();
+    if samples > 0 {
+        all = (0..samples / 3).map(|_| all[random.below(all.len())]).collect();
     }
+    let tried = all.len();
+    on_all_processors(|index, count| {
+        for (name, len) in all.iter().skip(index).step_by(count) {
+            let mut files = small.files.clone();
+            files.get_mut(*name).expect("there").truncate(*len);
+            match read_from(&MemoryDisk::with(files), Small::START) {
+                Ok((records, _)) => {
+                    assert_eq!(records, small.records[..records.len()], "{name} cut at {len}");
+                }
+                Err(ReadError::Damaged { .. }) => {}
+                Err(other) => panic!("{name} cut at {len}: {other}"),
+            }
+        }
+    });
+    println!("{tried} cuts");
 }

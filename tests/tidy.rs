@@ -10,6 +10,8 @@
 mod documents;
 #[path = "tidy/layers.rs"]
 mod layers;
+#[path = "tidy/mistakes.rs"]
+mod mistakes;
 #[path = "tidy/sizes.rs"]
 mod sizes;
 #[path = "tidy/source.rs"]
@@ -63,6 +65,11 @@ fn functions_and_files_keep_their_size() {
 #[test]
 fn documents_are_in_order() {
     report(documents::check(repository()));
+}
+
+#[test]
+fn planted_mistakes_fit_the_code() {
+    report(mistakes::check(repository()));
 }
 
 fn report(findings: Vec<Finding>) {

@@ -86,6 +86,14 @@ impl MemoryDisk {
         state.names.iter().map(|(name, id)| (name.clone(), state.contents[id].clone())).collect()
     }
 
+    /// Turns over one bit of a file.
+    pub fn flip(&self, name: &str, offset: usize, bit: u64) {
+        let mut state = self.lock();
+        let id = state.names[name];
+        let bytes = state.contents.get_mut(&id).expect("a file with a name");
+        bytes[offset] ^= 1 << bit;
+    }
+
     /// Everything that happened, in order.
     pub fn steps(&self) -> Vec<Step> {
         self.lock().steps.clone()
