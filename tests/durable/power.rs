@@ -24,8 +24,11 @@ const NUMBERS_PER_CUT: u64 = 100;
 /// After so many cuts the file system is made anew, so that looking at it stays cheap.
 const CUTS_KEPT: u64 = 10;
 
+/// Size of the file system.
+const MEBIBYTES: u64 = 512;
+
 /// A file system in a file, mounted on the data directory of `home`.
-struct Volume {
+pub struct Volume {
     image: PathBuf,
     data: PathBuf,
 }
@@ -41,16 +44,17 @@ fn text(path: &Path) -> &str {
 }
 
 impl Volume {
-    fn new(home: &Path) -> Volume {
+    /// A fresh one of so many MiB.
+    pub fn new(home: &Path, mebibytes: u64) -> Volume {
         let volume = Volume { image: home.join("image"), data: home.join("data") };
         std::fs::create_dir_all(&volume.data).expect("made");
         let file = std::fs::File::create(&volume.image).expect("made");
-        file.set_len(512 << 20).expect("sized");
+        file.set_len(mebibytes << 20).expect("sized");
         run("mkfs.ext4", &["-q", text(&volume.image)]);
         volume
     }
 
-    fn mount(&self, journals_data: bool) {
+    pub fn mount(&self, journals_data: bool) {
         let options = if journals_data { "loop,data=journal" } else { "loop" };
         run("mount", &["-o", options, text(&self.image), text(&self.data)]);
     }
@@ -59,7 +63,7 @@ impl Volume {
         run("python3", &["-c", SHUT_DOWN, text(&self.data)]);
     }
 
-    fn unmount(&self) {
+    pub fn unmount(&self) {
         run("umount", &[text(&self.data)]);
     }
 }
@@ -114,7 +118,7 @@ fn a_power_cut_loses_nothing_that_was_acknowledged() {
     let seed = seed();
     let (mut random, mut settled) = (Random::new(seed), Settled::default());
     let home = tempfile::tempdir().expect("a directory");
-    let volume = Volume::new(home.path());
+    let volume = Volume::new(home.path(), MEBIBYTES);
     let mut acknowledged = 0;
     for round in 0..cuts {
         if round % CUTS_KEPT == CUTS_KEPT - 1 {
@@ -136,7 +140,7 @@ fn without_syncs_a_power_cut_is_seen_to_lose() {
     let mut random = Random::new(seed());
     let lost = (0..6).filter(|cut| {
         let home = tempfile::tempdir().expect("a directory");
-        let volume = Volume::new(home.path());
+        let volume = Volume::new(home.path(), MEBIBYTES);
         let mode = ["--appendfsync", "no"];
         // An even round: through the page cache.
         let outcome =
