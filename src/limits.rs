@@ -152,6 +152,14 @@ pub const LIST_ALONE_MIN: usize = 2 * 1024;
 pub const PACKED_LEN: usize = 128;
 /// Bytes of the longest field, value or member of a packed collection.
 pub const PACKED_ELEMENT_BYTES: usize = 64;
+/// A field with its value, or a member, of at least this many bytes is counted, so that a copy of
+/// the chunk it lies in does not copy it.
+pub const ELEMENT_SHARED_MIN: usize = 1024;
+/// A collection of fewer bytes is copied into a snapshot under its shard's lock; a larger one is
+/// frozen then, and written later.
+pub const FREEZE_MIN: usize = 64 * 1024;
+/// Bytes of a frozen collection that are written to a snapshot together.
+pub const FROZEN_PIECE_BYTES: usize = 64 * 1024;
 /// Items in one chunk of a large collection; a chunk is never moved once it is full.
 pub const COLLECTION_CHUNK: usize = 1024;
 /// Entries in one segment of a collection's index; one more splits it.
@@ -197,12 +205,29 @@ pub const LOG_QUIET_MS: u64 = 20;
 pub const LOG_SEGMENTS_AHEAD: u64 = 2;
 /// Shards that a writer of several cuts itself; for more the snapshot is given up and begun again.
 pub const SAVE_CUTS_BY_WRITER_MAX: usize = 8;
+/// Copies of shards that writers have made for a snapshot may take this part (one in so many bytes)
+/// of the data; above it, writers of several shards wait until some are written.
+pub const SAVE_COPIES_PART: u64 = 32;
+/// Bytes that they may take however little data there is.
+pub const SAVE_COPIES_BYTES_MIN: u64 = 4 * 1024 * 1024;
+/// Milliseconds that a snapshot sleeps at once when it is faster than it may be.
+pub const SAVE_NAP_MS: u64 = 100;
+/// Milliseconds after which the log tells again how far a snapshot is.
+pub const SAVE_REPORT_MS: u64 = 5000;
+/// It does so earlier for so many per cent, but not before `SAVE_REPORT_MS_MIN`.
+pub const SAVE_REPORT_PERCENT: f64 = 25.0;
+/// Milliseconds between two such lines at least.
+pub const SAVE_REPORT_MS_MIN: u64 = 1000;
 /// Times that a snapshot is begun again before it counts as failed.
 pub const SAVE_RETRIES: usize = 10;
 /// Bytes of the log above which a snapshot is due, unless the data is more than twice as large.
 pub const SAVE_LOG_BYTES_MIN: u64 = 256 * 1024 * 1024;
 /// Chunks of the log that are read ahead of the threads that replay them.
 pub const REPLAY_CHUNKS_AHEAD: usize = 8;
+/// Milliseconds between two looks of a start's progress on a terminal.
+pub const LOAD_DRAW_MS: u64 = 100;
+/// Milliseconds between two lines that a start writes to the log about its progress.
+pub const LOAD_REPORT_MS: u64 = 3000;
 /// Bytes of an argument that `dse-admin dump` prints.
 pub const DUMP_ARG_BYTES_MAX: usize = 64;
 /// Arguments of a request that `dse-admin dump` prints.

@@ -6,7 +6,7 @@ use super::held::Held;
 use super::shard_set::ShardSet;
 use super::table::{Note, Tables};
 use super::watch::Watchers;
-use crate::limits::{BATCH_COMMANDS, READ_MANY_TRIES, READ_TRIES, SHARDS};
+use crate::limits::{BATCH_COMMANDS, DATABASES, READ_MANY_TRIES, READ_TRIES, SHARDS};
 use crate::sync::exclusive::ExclusiveSeq;
 use crate::sync::reclaim::{self, Pin};
 use crossbeam_utils::CachePadded;
@@ -258,6 +258,11 @@ impl Store {
         self.len(db) == 0
     }
 
+    /// Keys of all databases.
+    pub fn len_of_all(&self) -> u64 {
+        (0..DATABASES as u8).map(|db| self.len(db)).sum()
+    }
+
     /// Keys of a database that have a deadline.
     pub fn len_with_deadline(&self, db: u8) -> u64 {
         let pin = reclaim::pin();
@@ -266,8 +271,17 @@ impl Store {
 
     /// Bytes held by entries, objects, tables and what is retired but not yet freed.
     pub fn memory_bytes(&self) -> u64 {
-        let held: u64 = self.shards.iter().map(|shard| shard.tables.bytes()).sum();
-        held + reclaim::limbo_bytes() as u64
+        self.data_bytes() + reclaim::limbo_bytes() as u64
+    }
+
+    /// Bytes held by entries, objects and tables.
+    pub fn data_bytes(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.tables.bytes()).sum()
+    }
+
+    /// Bytes that one shard's entries, objects and tables hold.
+    pub fn shard_bytes(&self, shard: u16) -> u64 {
+        self.shard(shard).tables.bytes()
     }
 
     /// The position of the last record that changed any shard.

@@ -18,9 +18,9 @@
 //! does not lead to, bytes left over. Memory grows with the bytes that are there, never with a
 //! number that they announce.
 //!
-//! A large collection can be written piece by piece ([`Object::encode_some`]); the pieces joined
-//! are the same bytes. Deliberately absent: checksums, and how long the whole is. Whoever stores
-//! the bytes frames them.
+//! A large collection can be frozen and written piece by piece while it goes on changing
+//! ([`super::frozen`]); the pieces joined are the same bytes. Deliberately absent: checksums, and
+//! how long the whole is. Whoever stores the bytes frames them.
 
 use super::{Extremes, Hash, List, Object, Set, ZSet};
 use crate::limits::{PACKED_ELEMENT_BYTES, PACKED_LEN, SET_INTS_MAX};
@@ -45,15 +45,6 @@ impl fmt::Display for Damaged {
 }
 
 impl std::error::Error for Damaged {}
-
-/// How far [`Object::encode_some`] has come. Good for one object that is not changed meanwhile.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Cursor {
-    begun: bool,
-    done: usize,
-    /// Node and element of a list.
-    place: (usize, usize),
-}
 
 /// What the elements of a collection lie in, with its name on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,23 +77,16 @@ impl Form {
 impl Object {
     /// Appends the whole object.
     pub fn encode(&self, out: &mut Vec<u8>) {
-        self.encode_some(&mut Cursor::default(), usize::MAX, out);
-    }
-
-    /// Appends a piece of about `bytes_max` bytes (at least one element), beginning where
-    /// `cursor` stands; true when the object is complete with it.
-    pub fn encode_some(&self, cursor: &mut Cursor, bytes_max: usize, out: &mut Vec<u8>) -> bool {
-        let end = out.len().saturating_add(bytes_max);
-        if !std::mem::replace(&mut cursor.begun, true) {
-            self.encode_head(out);
-        }
+        self.encode_head(out);
         match self {
-            Object::List(list) => encode_list(list, cursor, end, out),
-            Object::Set(set) => encode_set(set, cursor, end, out),
-            Object::Hash(hash) => encode_hash(hash, cursor, end, out),
-            Object::ZSet(zset) => encode_zset(zset, cursor, end, out),
+            Object::List(list) => list.iter().for_each(|element| put_string(out, element)),
+            Object::Set(set) => encode_set(set, out),
+            Object::Hash(hash) => hash.iter().for_each(|(field, value)| {
+                put_string(out, field);
+                put_string(out, value);
+            }),
+            Object::ZSet(zset) => encode_zset(zset, out),
         }
-        cursor.done == self.len()
     }
 
     /// The object of this kind that `bytes`, all of them, stand for.
@@ -124,7 +108,7 @@ impl Object {
     }
 
     /// What is in front of the first element.
-    fn encode_head(&self, out: &mut Vec<u8>) {
+    pub(super) fn encode_head(&self, out: &mut Vec<u8>) {
         let past = match self {
             Object::List(_) => None,
             Object::Set(set) => {
@@ -144,58 +128,25 @@ impl Object {
     }
 }
 
-fn encode_list(list: &List, cursor: &mut Cursor, end: usize, out: &mut Vec<u8>) {
-    let mut elements = list.iter_from(cursor.place, list.len() - cursor.done);
-    for element in elements.by_ref() {
-        put_string(out, element);
-        cursor.done += 1;
-        if out.len() >= end {
-            break;
-        }
-    }
-    cursor.place = elements.place();
-}
-
-fn encode_set(set: &Set, cursor: &mut Cursor, end: usize, out: &mut Vec<u8>) {
+fn encode_set(set: &Set, out: &mut Vec<u8>) {
     let is_ints = Form::of_set(set.extremes(), set.integers_only()) == Form::Ints;
-    while let Some(member) = set.get_index(cursor.done) {
+    for member in set.iter() {
         match parse_i64(&member).filter(|_| is_ints) {
             Some(value) => put_signed(out, value),
             None => put_string(out, &member),
         }
-        cursor.done += 1;
-        if out.len() >= end {
-            break;
-        }
     }
 }
 
-fn encode_hash(hash: &Hash, cursor: &mut Cursor, end: usize, out: &mut Vec<u8>) {
-    // In the packed form an index is found by counting.
-    let is_packed = Form::of(hash.extremes()) == Form::Packed;
-    let mut counted = hash.iter().skip(if is_packed { cursor.done } else { 0 });
-    let mut next = |done: usize| if is_packed { counted.next() } else { hash.get_index(done) };
-    while let Some((field, value)) = next(cursor.done) {
-        put_string(out, field);
-        put_string(out, value);
-        cursor.done += 1;
-        if out.len() >= end {
-            break;
-        }
-    }
-}
-
-fn encode_zset(zset: &ZSet, cursor: &mut Cursor, end: usize, out: &mut Vec<u8>) {
-    let is_packed = Form::of(zset.extremes()) == Form::Packed;
-    let mut counted = zset.iter(cursor.done..usize::MAX, false);
-    let mut next = |done: usize| if is_packed { counted.next() } else { zset.get_place(done) };
-    while let Some((member, score)) = next(cursor.done) {
+/// A packed set is walked by rank: there a place is found by counting.
+fn encode_zset(zset: &ZSet, out: &mut Vec<u8>) {
+    let mut put = |(member, score): (&[u8], f64)| {
         out.extend_from_slice(&score.to_le_bytes());
         put_string(out, member);
-        cursor.done += 1;
-        if out.len() >= end {
-            break;
-        }
+    };
+    match Form::of(zset.extremes()) {
+        Form::Packed => zset.iter(0..usize::MAX, false).for_each(&mut put),
+        _ => (0..zset.len()).filter_map(|place| zset.get_place(place)).for_each(&mut put),
     }
 }
 

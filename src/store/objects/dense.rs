@@ -8,11 +8,12 @@ mod chunked;
 mod index;
 
 use chunked::Chunked;
-pub use chunked::Iter;
+pub use chunked::{Frozen, Iter};
 use index::Index;
 
-/// An item that carries the key it is found by. The key of an item does not change.
-pub trait Keyed {
+/// An item that carries the key it is found by. The key of an item does not change. A copy of it
+/// costs little time, however long it is.
+pub trait Keyed: Clone {
     /// The key.
     fn key(&self) -> &[u8];
 }
@@ -77,6 +78,12 @@ impl<T: Keyed> Dense<T> {
     /// All items in the dense order.
     pub fn iter(&self) -> Iter<'_, T> {
         self.items.iter()
+    }
+
+    /// The items as they are now, in the dense order. Nothing is copied, whatever becomes of the
+    /// collection.
+    pub fn freeze(&mut self) -> Frozen<T> {
+        self.items.freeze()
     }
 
     /// Heap bytes of the order and the index, without what the items own.

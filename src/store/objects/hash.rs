@@ -12,11 +12,11 @@
 mod packed;
 mod pair;
 
-use super::dense::{self, Dense};
+use super::dense::{self, Dense, Frozen};
 use super::extremes::Extremes;
 use crate::limits::{PACKED_ELEMENT_BYTES, PACKED_LEN};
 use packed::{PackedIter, PackedPairs};
-use pair::Pair;
+pub use pair::Pair;
 use std::hash::Hasher;
 
 /// Fields with values.
@@ -132,6 +132,14 @@ impl Hash {
             Form::Table(table) => Source::Table(table.pairs.iter()),
         };
         Iter { source, left: self.len() }
+    }
+
+    /// The pairs as they are now, in the dense order; `None` for a packed hash, which is small.
+    pub fn freeze(&mut self) -> Option<Frozen<Pair>> {
+        match &mut self.form {
+            Form::Packed(_) => None,
+            Form::Table(table) => Some(table.pairs.freeze()),
+        }
     }
 
     /// Heap bytes held.

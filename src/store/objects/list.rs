@@ -9,24 +9,32 @@
 //! most one node's bytes. Splitting and merging keep neighbours apart only as long as both
 //! together exceed half a node, or were never touched in the middle.
 //!
+//! A snapshot may share nodes; a change copies the one that it meets.
+//!
 //! Invariants: no node is empty; `len` and `heap_bytes` are the sums over the nodes.
 //! Deliberately absent: the listpack and quicklist encodings as such. Nothing but the name that
 //! OBJECT ENCODING shows depends on them.
 
+mod iter;
 mod node;
 
-use node::{End, Node};
+use super::part::Part;
+pub use iter::Iter;
+use node::End;
+pub(super) use node::Node;
 use std::collections::VecDeque;
 use std::hash::Hasher;
-use std::iter::FusedIterator;
+use std::sync::Arc;
 
 /// A sequence of byte strings with cheap ends.
 #[derive(Debug, Default)]
 pub struct List {
-    nodes: VecDeque<Node>,
+    nodes: VecDeque<Part<Node>>,
     len: usize,
     heap_bytes: usize,
 }
+
+const _: () = assert!(size_of::<Part<Node>>() == size_of::<Node>());
 
 /// Where [`List::insert_beside`] puts the new element.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,11 +246,11 @@ impl List {
         }
     }
 
-    /// The elements from a place that [`Iter::place`] told, if the list was not changed since; all
-    /// for (0, 0).
-    pub(super) fn iter_from(&self, (node, at): (usize, usize), left: usize) -> Iter<'_> {
-        let back = self.nodes.back().map_or((0, 0), |last| (self.nodes.len() - 1, last.len()));
-        Iter { nodes: &self.nodes, front: (node, at), back, left }
+    /// The nodes as they are now. Nothing is copied, whatever becomes of the list.
+    pub(super) fn freeze(&mut self) -> Vec<Arc<Node>> {
+        let frozen = self.nodes.iter_mut().map(Part::share).collect();
+        self.heap_bytes = self.count_heap_bytes();
+        frozen
     }
 
     fn iter_span(&self, first: usize, count: usize) -> Iter<'_> {
@@ -349,12 +357,13 @@ impl List {
         }
         let mut pair = self.nodes.range_mut(at..at + 2);
         let (Some(left), Some(right)) = (pair.next(), pair.next()) else { return false };
-        let bytes = left.heap_bytes();
-        if !left.try_merge(right) {
+        if !left.fits(right) {
             return false;
         }
+        let bytes = bytes_of(left);
+        left.own().merge(right);
         self.len += right.len();
-        self.heap_bytes = self.heap_bytes - bytes + left.heap_bytes();
+        self.heap_bytes = self.heap_bytes - bytes + bytes_of(left);
         self.remove_node(at + 1);
         true
     }
@@ -365,8 +374,9 @@ impl List {
         (self.len, self.heap_bytes) = (0, 0);
         for node in nodes.drain(..).filter(|node| node.len() > 0) {
             let last = self.nodes.len().checked_sub(1);
-            if !last.is_some_and(|last| self.change(last, |left| left.try_merge(&node))) {
-                self.insert_node(self.nodes.len(), node);
+            match last.filter(|last| self.nodes[*last].fits(&node)) {
+                Some(last) => self.change(last, |left| left.merge(&node)),
+                None => self.insert_part(self.nodes.len(), node),
             }
         }
     }
@@ -374,8 +384,9 @@ impl List {
     /// Changes one node and keeps the sums.
     #[inline]
     fn change<T>(&mut self, node: usize, change: impl FnOnce(&mut Node) -> T) -> T {
-        let node = &mut self.nodes[node];
-        let (len, bytes) = (node.len(), node.heap_bytes());
+        let part = &mut self.nodes[node];
+        let (len, bytes) = (part.len(), bytes_of(part));
+        let node = part.own();
         let answer = change(node);
         self.len = self.len - len + node.len();
         self.heap_bytes = self.heap_bytes - bytes + node.heap_bytes();
@@ -383,22 +394,25 @@ impl List {
     }
 
     fn insert_node(&mut self, at: usize, node: Node) {
+        self.insert_part(at, Part::Own(node));
+    }
+
+    fn insert_part(&mut self, at: usize, node: Part<Node>) {
         let held = self.nodes.capacity();
         if held == 0 {
             // Most lists are short: the first node costs the space of one.
             self.nodes.reserve_exact(1);
         }
         self.len += node.len();
-        self.heap_bytes += node.heap_bytes();
+        self.heap_bytes += bytes_of(&node);
         self.nodes.insert(at, node);
-        self.heap_bytes += (self.nodes.capacity() - held) * size_of::<Node>();
+        self.heap_bytes += (self.nodes.capacity() - held) * size_of::<Part<Node>>();
     }
 
-    fn remove_node(&mut self, at: usize) -> Option<Node> {
-        let node = self.nodes.remove(at)?;
+    fn remove_node(&mut self, at: usize) {
+        let Some(node) = self.nodes.remove(at) else { return };
         self.len -= node.len();
-        self.heap_bytes -= node.heap_bytes();
-        Some(node)
+        self.heap_bytes -= bytes_of(&node);
     }
 
     /// Gives back the space of nodes when little of it is used.
@@ -406,15 +420,20 @@ impl List {
         let held = self.nodes.capacity();
         if held > 8 && self.nodes.len() < held / 8 {
             self.nodes.shrink_to(self.nodes.len() * 2);
-            self.heap_bytes -= (held - self.nodes.capacity()) * size_of::<Node>();
+            self.heap_bytes -= (held - self.nodes.capacity()) * size_of::<Part<Node>>();
         }
     }
 
     /// The heap bytes, counted anew.
     fn count_heap_bytes(&self) -> usize {
-        let nodes: usize = self.nodes.iter().map(Node::heap_bytes).sum();
-        nodes + self.nodes.capacity() * size_of::<Node>()
+        let nodes: usize = self.nodes.iter().map(bytes_of).sum();
+        nodes + self.nodes.capacity() * size_of::<Part<Node>>()
     }
+}
+
+/// The bytes that a node holds beside its place among the nodes.
+fn bytes_of(node: &Part<Node>) -> usize {
+    node.heap_bytes() + node.overhead()
 }
 
 impl Clone for List {
@@ -425,60 +444,6 @@ impl Clone for List {
         copy
     }
 }
-
-/// Elements of a list in order, from both ends.
-#[derive(Clone, Debug)]
-pub struct Iter<'a> {
-    nodes: &'a VecDeque<Node>,
-    /// Node and element that come next.
-    front: (usize, usize),
-    /// Node and element behind the one that comes last.
-    back: (usize, usize),
-    left: usize,
-}
-
-impl Iter<'_> {
-    /// Node and element that come next.
-    pub(super) fn place(&self) -> (usize, usize) {
-        self.front
-    }
-}
-
-impl<'a> Iterator for Iter<'a> {
-    type Item = &'a [u8];
-
-    #[inline]
-    fn next(&mut self) -> Option<&'a [u8]> {
-        self.left = self.left.checked_sub(1)?;
-        let node = &self.nodes[self.front.0];
-        let element = node.get(self.front.1);
-        self.front.1 += 1;
-        if self.front.1 == node.len() {
-            self.front = (self.front.0 + 1, 0);
-        }
-        Some(element)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        (self.left, Some(self.left))
-    }
-}
-
-impl<'a> DoubleEndedIterator for Iter<'a> {
-    #[inline]
-    fn next_back(&mut self) -> Option<&'a [u8]> {
-        self.left = self.left.checked_sub(1)?;
-        if self.back.1 == 0 {
-            self.back.0 -= 1;
-            self.back.1 = self.nodes[self.back.0].len();
-        }
-        self.back.1 -= 1;
-        Some(self.nodes[self.back.0].get(self.back.1))
-    }
-}
-
-impl ExactSizeIterator for Iter<'_> {}
-impl FusedIterator for Iter<'_> {}
 
 /// Redis' inclusive, possibly negative range over `len` elements, as (first, how many).
 pub fn span(len: usize, start: i64, stop: i64) -> (usize, usize) {
@@ -503,9 +468,9 @@ mod tests {
 
     fn check(list: &List, model: &Model) {
         assert_eq!(list.len(), model.len());
-        assert_eq!(list.len(), list.nodes.iter().map(Node::len).sum::<usize>());
+        assert_eq!(list.len(), list.nodes.iter().map(|node| node.len()).sum::<usize>());
         assert_eq!(list.heap_bytes(), list.count_heap_bytes());
-        list.nodes.iter().for_each(Node::check);
+        list.nodes.iter().for_each(|node| node.check());
         assert!(list.iter().eq(model.iter().map(Vec::as_slice)));
         assert!(list.iter().rev().eq(model.iter().rev().map(Vec::as_slice)));
     }

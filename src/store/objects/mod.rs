@@ -4,17 +4,21 @@
 //! holds, and the extremes ("longest element ever", "most elements ever", "ever held a
 //! non-integer") from which the encoding that Redis would show is derived.
 
+mod blob;
 pub mod codec;
 mod dense;
 pub mod extremes;
+pub mod frozen;
 pub mod hash;
 pub mod list;
 mod packed;
+mod part;
 mod ranked;
 pub mod set;
 pub mod zset;
 
 pub use extremes::Extremes;
+pub use frozen::Frozen;
 pub use hash::Hash;
 pub use list::{List, Search, Side};
 pub use set::{Member, Set};

@@ -20,12 +20,14 @@ mod packed;
 mod table;
 
 use super::Extremes;
+use super::dense::Frozen;
 use crate::limits::{PACKED_ELEMENT_BYTES, PACKED_LEN, SET_INTS_MAX};
 use crate::util::int::parse_i64;
 use ints::Ints;
 use packed::Packed;
 use std::hash::Hasher;
 use std::ops::Deref;
+pub use table::Slot;
 use table::Table;
 
 /// Distinct byte strings.
@@ -124,6 +126,14 @@ impl Set {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The members as they are now, in the dense order; `None` for the small forms.
+    pub fn freeze(&mut self) -> Option<Frozen<Slot>> {
+        match &mut self.form {
+            Form::Ints(_) | Form::Packed(_) => None,
+            Form::Table(table) => Some(table.freeze()),
+        }
     }
 
     /// Heap bytes held, known without a count.

@@ -14,12 +14,14 @@
 mod packed;
 mod tree;
 
+use super::dense::Frozen;
 use super::extremes::Extremes;
 use crate::limits::{PACKED_ELEMENT_BYTES, PACKED_LEN};
 use packed::{PackedIter, PackedMembers};
 use std::cmp::Ordering;
 use std::hash::Hasher;
 use std::ops::Range;
+pub use tree::Record;
 use tree::{Tree, TreeIter};
 
 /// One end of a range of scores.
@@ -283,6 +285,15 @@ impl ZSet {
             }
         }
         end - start
+    }
+
+    /// The members as they are now, in the order of their places; `None` for a packed set, which
+    /// is small.
+    pub fn freeze(&mut self) -> Option<Frozen<Record>> {
+        match &mut self.form {
+            Form::Packed(_) => None,
+            Form::Tree(tree) => Some(tree.freeze()),
+        }
     }
 
     /// Heap bytes held.

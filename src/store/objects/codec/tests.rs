@@ -1,6 +1,8 @@
 //! A copy through bytes goes on as its original does, and no bytes do harm.
 
 use super::*;
+use crate::limits::FROZEN_PIECE_BYTES;
+use crate::store::objects::Frozen;
 use crate::store::objects::Side;
 use crate::store::objects::testing::Random;
 use std::hash::{DefaultHasher, Hasher};
@@ -109,19 +111,8 @@ fn list_step(
     String::new()
 }
 
-fn copied(object: &Object, random: &mut Random) -> Object {
+fn copied(object: &Object) -> Object {
     let bytes = encoded(object);
-    let mut pieces = Vec::new();
-    let (mut cursor, piece) = (Cursor::default(), 1 + random.below(300));
-    loop {
-        let start = pieces.len();
-        let is_whole = object.encode_some(&mut cursor, piece, &mut pieces);
-        assert!(pieces.len() > start);
-        if is_whole {
-            break;
-        }
-    }
-    assert!(pieces == bytes, "pieces of {piece} bytes are not the whole");
     let copy = Object::decode(object.kind(), &bytes).expect("what was encoded");
     assert_eq!(digest(&copy), digest(object));
     assert!(encoded(&copy) == bytes, "a copy is written in other bytes");
@@ -148,7 +139,7 @@ fn a_copy_goes_on_as_its_original() {
                 for _ in 0..steps {
                     step(&mut object, &mut random, draw, grows);
                 }
-                let mut copy = copied(&object, &mut random);
+                let mut copy = copied(&object);
                 let mut original = object.clone();
                 for _ in 0..range.min(800) {
                     let seed = random.next();
@@ -224,4 +215,58 @@ fn what_cannot_have_been_written_is_refused() {
     assert_eq!(zset(&[(1.0, b'a'), (2.0, b'a')], 1, 2), Some("a member that is there twice"));
     assert_eq!(zset(&[(f64::NAN, b'a')], 1, 2), Some("a score that is not a number"));
     assert_eq!(zset(&[(-0.0, b'a')], 1, 2), Some("a zero that this form does not hold"));
+}
+
+/// What a frozen collection is written as.
+fn thawed(frozen: Frozen) -> Vec<u8> {
+    let (mut bytes, mut piece_max) = (Vec::new(), 0);
+    let outcome: Result<(), ()> = frozen.encode(&mut |piece| {
+        piece_max = piece_max.max(piece.len());
+        bytes.extend_from_slice(piece);
+        Ok(())
+    });
+    assert_eq!(outcome, Ok(()));
+    assert!(piece_max < 2 * FROZEN_PIECE_BYTES + 100_000, "{piece_max}");
+    bytes
+}
+
+#[test]
+fn what_was_frozen_is_written_as_it_was_whatever_comes_after() {
+    let mut random = Random::new("frozen");
+    for (range, long, integers) in [(9000, 12, false), (1500, 3000, false), (9000, 0, true)] {
+        for kind in KINDS {
+            let draw = Draw { range, long, integers };
+            let mut object = empty(kind);
+            let mut frozen: Vec<(Frozen, Vec<u8>)> = Vec::new();
+            let mut count = 0;
+            for turn in 0..16 {
+                let grows = if turn < 10 { 90 } else { 30 };
+                (0..2000).for_each(|_| drop(step(&mut object, &mut random, draw, grows)));
+                let bytes = encoded(&object);
+                count += usize::from(object.is_large());
+                let now = object.freeze();
+                assert!(object.heap_bytes() >= now.heap_bytes(), "sharing is counted");
+                frozen.push((now, bytes));
+                while frozen.len() > random.below(4) {
+                    let (then, bytes) = frozen.swap_remove(random.below(frozen.len()));
+                    assert!(thawed(then) == bytes, "{kind:?} {draw:?}");
+                }
+            }
+            assert!(count > 3, "{kind:?} {draw:?} was large {count} times");
+        }
+    }
+}
+
+#[test]
+fn a_frozen_collection_stops_at_the_first_error() {
+    let mut list = Object::List(List::new());
+    if let Object::List(list) = &mut list {
+        (0..100).for_each(|_| list.push_back(&[b'x'; 10_000]));
+    }
+    let mut calls = 0;
+    let outcome = list.freeze().encode(&mut |_| {
+        calls += 1;
+        if calls == 3 { Err("full") } else { Ok(()) }
+    });
+    assert_eq!((outcome, calls), (Err("full"), 3));
 }

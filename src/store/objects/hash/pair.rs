@@ -4,12 +4,13 @@
 //!  | field length: 1, or 255 and then 8 bytes | field | value |
 //! ```
 
+use crate::store::objects::blob::Blob;
 use crate::store::objects::dense::Keyed;
 
 /// A field with its value.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    bytes: Box<[u8]>,
+    bytes: Blob,
 }
 
 const LONG: u8 = u8::MAX;
@@ -24,7 +25,7 @@ impl Pair {
         } else {
             [&[LONG][..], &long, field, value]
         };
-        Pair { bytes: pieces.concat().into_boxed_slice() }
+        Pair { bytes: Blob::from(pieces.concat().into_boxed_slice()) }
     }
 
     /// The field.
@@ -41,18 +42,18 @@ impl Pair {
 
     /// Replaces the value, in place when the new one is as long as the old one.
     pub fn set_value(&mut self, value: &[u8]) {
-        let old_len = self.value().len();
-        if old_len == value.len() {
-            let start = self.bytes.len() - old_len;
-            self.bytes[start..].copy_from_slice(value);
-        } else {
-            *self = Pair::new(self.field(), value);
+        let (len, old_len) = (self.bytes.len(), self.value().len());
+        match self.bytes.get_mut() {
+            Some(bytes) if old_len == value.len() => {
+                bytes[len - old_len..].copy_from_slice(value);
+            }
+            _ => *self = Pair::new(self.field(), value),
         }
     }
 
     /// Heap bytes held.
     pub fn heap_bytes(&self) -> usize {
-        self.bytes.len()
+        self.bytes.heap_bytes()
     }
 
     #[inline]

@@ -16,6 +16,7 @@
 //! inside an operation of the list.
 
 use crate::limits::{LIST_ALONE_MIN, LIST_NODE_BYTES, LIST_NODE_ELEMENTS};
+use crate::store::objects::blob::Blob;
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -24,16 +25,16 @@ const BUF_MIN: usize = 16;
 
 /// A run of elements.
 #[derive(Clone, Debug)]
-pub(super) enum Node {
+pub(in crate::store::objects) enum Node {
     /// Small elements side by side.
     Packed(Packed),
     /// One large element.
-    Alone(Box<[u8]>),
+    Alone(Blob),
 }
 
 /// Small elements side by side.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Packed {
+pub(in crate::store::objects) struct Packed {
     buf: Vec<u8>,
     ends: VecDeque<u16>,
     head: u16,
@@ -41,9 +42,15 @@ pub(super) struct Packed {
 
 /// An end of the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(in crate::store::objects) enum End {
     Front,
     Back,
+}
+
+impl Default for Node {
+    fn default() -> Node {
+        Node::Packed(Packed::default())
+    }
 }
 
 impl Node {
@@ -69,7 +76,7 @@ impl Node {
     pub fn heap_bytes(&self) -> usize {
         match self {
             Node::Packed(packed) => packed.heap_bytes(),
-            Node::Alone(element) => element.len(),
+            Node::Alone(element) => element.heap_bytes(),
         }
     }
 
@@ -126,7 +133,7 @@ impl Node {
     pub fn remove(&mut self, at: usize) {
         match self {
             Node::Packed(packed) => packed.remove(at),
-            Node::Alone(_) => *self = Node::Packed(Packed::default()),
+            Node::Alone(_) => *self = Node::default(),
         }
     }
 
@@ -173,23 +180,24 @@ impl Node {
         Node::Packed(copy)
     }
 
-    /// Takes over the elements of `right` when both together are small; false when they are not.
+    /// Whether the elements of `right` may be taken over: both together are small.
     ///
     /// "Small" is half of a node, so that what was merged does not at once split again.
-    pub fn try_merge(&mut self, right: &Node) -> bool {
+    pub fn fits(&self, right: &Node) -> bool {
         let (Node::Packed(left), Node::Packed(right)) = (self, right) else { return false };
-        let bytes = left.live() + right.live();
-        let elements = left.ends.len() + right.ends.len();
-        if bytes > LIST_NODE_BYTES / 2 || elements > LIST_NODE_ELEMENTS / 2 {
-            return false;
-        }
+        left.live() + right.live() <= LIST_NODE_BYTES / 2
+            && left.ends.len() + right.ends.len() <= LIST_NODE_ELEMENTS / 2
+    }
+
+    /// Takes over the elements of `right`, which fits.
+    pub fn merge(&mut self, right: &Node) {
+        let (Node::Packed(left), Node::Packed(right)) = (self, right) else { return };
         if left.room(End::Back) < right.live() {
             left.make_room(right.live(), End::Back);
         }
         for at in 0..right.ends.len() {
             left.push(&right.buf[right.range(at)], End::Back);
         }
-        true
     }
 
     /// How many elements equal `value`.

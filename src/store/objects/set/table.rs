@@ -2,16 +2,20 @@
 //!
 //! Invariant: `boxed_bytes` is the sum over the members that do not lie inline.
 
-use crate::store::objects::dense::{Dense, Keyed};
+use crate::store::objects::blob::Blob;
+use crate::store::objects::dense::{Dense, Frozen, Keyed};
 
 /// Bytes of a member that fit beside the tag and the length.
 const INLINE_MAX: usize = 22;
 
-/// One member: most are short and need no allocation of their own.
+/// One member of a large set: most are short and need no allocation of their own.
 #[derive(Clone, Debug)]
-enum Slot {
+pub struct Slot(Place);
+
+#[derive(Clone, Debug)]
+enum Place {
     Inline { len: u8, bytes: [u8; INLINE_MAX] },
-    Boxed(Box<[u8]>),
+    Boxed(Blob),
 }
 
 const _: () = assert!(size_of::<Slot>() == 24);
@@ -19,17 +23,22 @@ const _: () = assert!(size_of::<Slot>() == 24);
 impl Slot {
     fn new(member: &[u8]) -> Slot {
         if member.len() > INLINE_MAX {
-            return Slot::Boxed(member.into());
+            return Slot(Place::Boxed(member.into()));
         }
         let mut bytes = [0; INLINE_MAX];
         bytes[..member.len()].copy_from_slice(member);
-        Slot::Inline { len: member.len() as u8, bytes }
+        Slot(Place::Inline { len: member.len() as u8, bytes })
+    }
+
+    /// The member.
+    pub fn bytes(&self) -> &[u8] {
+        self.key()
     }
 
     fn heap_bytes(&self) -> usize {
-        match self {
-            Slot::Inline { .. } => 0,
-            Slot::Boxed(bytes) => bytes.len(),
+        match &self.0 {
+            Place::Inline { .. } => 0,
+            Place::Boxed(bytes) => bytes.heap_bytes(),
         }
     }
 }
@@ -37,9 +46,9 @@ impl Slot {
 impl Keyed for Slot {
     #[inline]
     fn key(&self) -> &[u8] {
-        match self {
-            Slot::Inline { len, bytes } => &bytes[..usize::from(*len)],
-            Slot::Boxed(bytes) => bytes,
+        match &self.0 {
+            Place::Inline { len, bytes } => &bytes[..usize::from(*len)],
+            Place::Boxed(bytes) => bytes,
         }
     }
 }
@@ -89,6 +98,11 @@ impl Table {
         if let Some(slot) = self.members.swap_remove(at) {
             self.boxed_bytes -= slot.heap_bytes();
         }
+    }
+
+    /// The members as they are now, in the dense order.
+    pub fn freeze(&mut self) -> Frozen<Slot> {
+        self.members.freeze()
     }
 
     /// The heap bytes, with those of the members counted anew.

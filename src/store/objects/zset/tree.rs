@@ -14,7 +14,8 @@
 //! sorted by score, then by member.
 
 use super::{Inserted, compare_scores};
-use crate::store::objects::dense::{Dense, Keyed};
+use crate::store::objects::blob::Blob;
+use crate::store::objects::dense::{Dense, Frozen, Keyed};
 use crate::store::objects::ranked::{self, Ranked};
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -27,10 +28,22 @@ pub struct Tree {
     member_bytes: usize,
 }
 
+/// A member with its score.
 #[derive(Clone, Debug)]
-struct Record {
+pub struct Record {
     score: f64,
-    member: Box<[u8]>,
+    member: Blob,
+}
+
+impl Record {
+    /// The member and its score.
+    pub fn parts(&self) -> (&[u8], f64) {
+        (&self.member, self.score)
+    }
+
+    fn heap_bytes(&self) -> usize {
+        self.member.heap_bytes()
+    }
 }
 
 impl Keyed for Record {
@@ -88,14 +101,14 @@ impl Tree {
 
     /// The member at `position` of the dense order.
     pub fn get_place(&self, position: usize) -> Option<(&[u8], f64)> {
-        self.members.get(position).map(|record| (&*record.member, record.score))
+        self.members.get(position).map(Record::parts)
     }
 
     /// Gives `member` the score `score`.
     pub fn insert(&mut self, member: &[u8], score: f64) -> Inserted {
         let Some(position) = self.members.find(member) else {
             let position = self.members.push(Record { score, member: member.into() });
-            self.member_bytes += member.len();
+            self.member_bytes += self.members.get(position).map_or(0, Record::heap_bytes);
             self.link(Place { score, member, position });
             return Inserted::Added;
         };
@@ -122,7 +135,7 @@ impl Tree {
     /// Removes the member at `rank`.
     pub fn remove_rank(&mut self, rank: usize) -> Option<(Box<[u8]>, f64)> {
         let position = self.order.remove_rank(rank)?.position();
-        self.remove_record(position).map(|record| (record.member, record.score))
+        self.remove_record(position).map(|record| (record.member.into_boxed(), record.score))
     }
 
     /// How many leading members have a score for which `pred` holds.
@@ -138,6 +151,11 @@ impl Tree {
     /// The members at `ranks`.
     pub fn iter(&self, ranks: Range<usize>, reverse: bool) -> TreeIter<'_> {
         TreeIter { tree: self, keys: self.order.iter(ranks, reverse) }
+    }
+
+    /// The members as they are now, in the order of their places.
+    pub fn freeze(&mut self) -> Frozen<Record> {
+        self.members.freeze()
     }
 
     /// Heap bytes held.
@@ -170,7 +188,7 @@ impl Tree {
             self.order.replace(new.key(), |key| old.order(key, &self.members));
         }
         let record = self.members.swap_remove(position)?;
-        self.member_bytes -= record.member.len();
+        self.member_bytes -= record.heap_bytes();
         Some(record)
     }
 }
@@ -206,7 +224,7 @@ impl<'a> Place<'a> {
 }
 
 fn member_at(members: &Dense<Record>, position: usize) -> &[u8] {
-    members.get(position).map_or(&[], |record| &record.member)
+    members.get(position).map_or(&[], Record::key)
 }
 
 /// Walks members by rank.
@@ -249,7 +267,7 @@ impl Tree {
             }
             previous = Some(key);
         }
-        let member_bytes: usize = self.members.iter().map(|record| record.member.len()).sum();
+        let member_bytes: usize = self.members.iter().map(Record::heap_bytes).sum();
         assert_eq!(self.member_bytes, member_bytes);
     }
 }
