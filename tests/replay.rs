@@ -6,16 +6,14 @@
 
 mod common;
 
+use common::contents::{assert_same, copy, entries};
 use common::generate::Generator;
 use common::random::Random;
 use common::server::Server;
 use common::value::Value;
 use common::wire::Client;
 use dse::commands::table::{TABLE, flags};
-use dse::snapshot::{SnapshotReader, names};
-use dse::store::DecodedValue;
-use dse::sys::disk::Directory;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -88,8 +86,6 @@ const FURTHER: &[&str] = &[
     "CONFIG SET maxmemory 0",
 ];
 
-type Entries = BTreeMap<(u8, Vec<u8>), (Option<u64>, Vec<u8>)>;
-
 fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_dse-server"))
 }
@@ -137,59 +133,6 @@ fn all_work(address: SocketAddr, seed: u64) {
     let spawn = |n| std::thread::spawn(move || work(address, seed.wrapping_add(n)));
     let threads: Vec<_> = (0..CONNECTIONS).map(spawn).collect();
     threads.into_iter().for_each(|thread| thread.join().expect("all was answered"));
-}
-
-/// Asks for a snapshot and reads it. Keys whose deadline is near are left out: whether they are
-/// removed already is each server's own.
-fn entries(server: &Server, home: &Path) -> Entries {
-    let mut client = server.client();
-    assert_eq!(call(&mut client, "SAVE"), Value::Simple(b"OK".into()));
-    let disk = Directory::open(&home.join("data")).expect("there");
-    let newest = names::list(&disk).expect("listed").remove(0);
-    let reader = SnapshotReader::open(&disk, &newest.name).expect("whole");
-    let mut entries = Entries::new();
-    let mut add = |_: u16, entry: dse::store::DecodedEntry<'_>| {
-        if entry.deadline.is_some_and(|at| at < 3_000_000_000_000) {
-            return;
-        }
-        let mut bytes = Vec::new();
-        match &entry.value {
-            DecodedValue::Str(text) => bytes.extend([&b"text "[..], text].concat()),
-            DecodedValue::Raw(text) => bytes.extend([&b"raw "[..], text].concat()),
-            DecodedValue::Object(object) => object.encode(&mut bytes),
-        }
-        entries.insert((entry.db, entry.key.to_vec()), (entry.deadline, bytes));
-    };
-    reader.entries(&mut add).expect("whole");
-    entries
-}
-
-fn copy(from: &Path, to: &Path, with_snapshots: bool) {
-    std::fs::create_dir_all(to.join("data")).expect("made");
-    for entry in std::fs::read_dir(from.join("data")).expect("listed").flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if with_snapshots || !name.starts_with("snapshot") {
-            std::fs::copy(entry.path(), to.join("data").join(&name)).expect("copied");
-        }
-    }
-}
-
-fn assert_same(want: &Entries, have: &Entries, what: &str) {
-    for (key, value) in want {
-        let (db, name) = (key.0, String::from_utf8_lossy(&key.1));
-        let found = have.get(key);
-        let show = |value: &(_, Vec<u8>)| {
-            format!("{:?} {}", value.0, value.1[..value.1.len().min(200)].escape_ascii())
-        };
-        assert!(
-            found == Some(value),
-            "{what}: {name} in database {db} was {}, is {:?}",
-            show(value),
-            found.map(show)
-        );
-    }
-    let more: Vec<_> = have.keys().filter(|key| !want.contains_key(*key)).collect();
-    assert!(more.is_empty(), "{what}: {more:?} should not be there");
 }
 
 /// Names of the commands that write, of which none has succeeded yet.

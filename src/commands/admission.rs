@@ -34,7 +34,7 @@ pub(super) fn admit(
         return Err(CmdError::text("NOAUTH Authentication required."));
     }
     if node.is_loading() && !command.is(flags::LOADING) {
-        let done = node.loaded.load(std::sync::atomic::Ordering::Relaxed);
+        let done = node.loading.progress().percent as u64;
         let text = format!("LOADING Redis is loading the dataset in memory ({done} % done)");
         return Err(CmdError::owned(text));
     }

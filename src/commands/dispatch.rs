@@ -210,6 +210,10 @@ impl<'a> ExecutionRun<'a> {
             }
             return Flow::Park;
         }
+        if node.saving.holds(command, io.session) {
+            node.saving.hold_back(io.hub, io.id);
+            return Flow::Park;
+        }
         match durability::admit(node, io, command, batch.args(at)) {
             Ok(Flow::Next) => {}
             Ok(flow) => return flow,
@@ -363,7 +367,7 @@ impl<'a> ExecutionRun<'a> {
                 shards_of(node, command, call.args, &mut shards);
                 let mut held = node.engine.store.lock(&shards);
                 if command.is(flags::WRITE) {
-                    node.saving.align(node, &held, &shards);
+                    node.saving.align(node, &mut held, &shards);
                     held.begin_exclusive();
                 }
                 held

@@ -21,6 +21,7 @@ mod info;
 mod keyspace;
 mod latency;
 mod lists;
+pub mod loading;
 mod memory;
 mod monitor;
 mod node;

@@ -3,6 +3,7 @@
 
 use super::command_stats::CommandStats;
 use super::durability::Durability;
+use super::loading::Loading;
 use super::monitor::Monitors;
 use super::pause::Pause;
 use super::pubsub::Registry;
@@ -46,8 +47,8 @@ pub struct Node {
     pub durability: Durability,
     /// Snapshots.
     pub saving: Saving,
-    /// Per cent of the data that is loaded; 100: clients are served.
-    pub loaded: AtomicU64,
+    /// How far a start has read the data; clients are served when it is over.
+    pub loading: Loading,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Active expiry runs (DEBUG SET-ACTIVE-EXPIRE).
@@ -240,7 +241,7 @@ impl Node {
             monitors: Monitors::default(),
             durability: Durability::default(),
             saving: Saving::default(),
-            loaded: AtomicU64::new(100),
+            loading: Loading::default(),
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             shutdown: Shutdown::new()?,
@@ -250,8 +251,7 @@ impl Node {
 
     /// True until the data on disk is in memory.
     pub fn is_loading(&self) -> bool {
-        // Acquire: pairs with the Release of who has loaded.
-        self.loaded.load(Ordering::Acquire) < 100
+        self.loading.is_on()
     }
 
     /// The process clock, ms since 1970.

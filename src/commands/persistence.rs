@@ -1,10 +1,11 @@
 //! SAVE BGSAVE LASTSAVE BGREWRITEAOF, and what INFO says of log and snapshots.
 
 use super::info::View;
+use super::loading::LoadProgress;
+use super::saving::{Progress, SaveReport};
 use super::session::Cx;
 use super::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
 use crate::engine::CmdError;
-use crate::limits::SHARDS;
 use crate::net::Flow;
 use crate::resp::{Args, Reply};
 use crate::sys::clock;
@@ -45,6 +46,7 @@ fn save(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         Some(number) => number,
         None => saving.ask(true).unwrap_or_default(),
     };
+    saving.hurry(number);
     match saving.outcome(number, cx.id) {
         None => {
             cx.session.save = Some(number);
@@ -102,10 +104,19 @@ pub(super) fn info(view: &View<'_>, out: &mut String) {
         false => -1,
     };
     let status = |failed: bool| if failed { "err" } else { "ok" };
-    let lines: [(&str, &dyn std::fmt::Display); 16] = [
+    let (processed, total) = match in_progress {
+        true => (report.keys_done.load(Relaxed), report.keys_total.load(Relaxed)),
+        false => (0, 0),
+    };
+    let percent = if in_progress { report.progress().percent } else { 0.0 };
+    let lines: [(&str, &dyn std::fmt::Display); 20] = [
         ("loading", &u8::from(node.is_loading())),
-        ("loading_loaded_perc", &node.loaded.load(Relaxed)),
         ("async_loading", &0),
+        ("current_cow_peak", &report.copies_max.load(Relaxed)),
+        ("current_cow_size", &report.copies.load(Relaxed)),
+        ("current_fork_perc", &format_args!("{percent:.2}")),
+        ("current_save_keys_processed", &processed),
+        ("current_save_keys_total", &total),
         (
             "rdb_changes_since_last_save",
             &dirty.saturating_sub(report.changes_at_last.load(Relaxed)),
@@ -129,9 +140,35 @@ pub(super) fn info(view: &View<'_>, out: &mut String) {
     }
     log_lines(view, out);
     if in_progress {
-        let percent = report.shards_done.load(Relaxed) * 100 / SHARDS as u64;
-        let _ = write!(out, "snapshot_percent:{percent}\r\n");
+        snapshot_lines(report, out);
     }
+    if node.is_loading() {
+        loading_lines(&node.loading.progress(), out);
+    }
+}
+
+/// How far the snapshot is that is being written.
+fn snapshot_lines(report: &SaveReport, out: &mut String) {
+    let Progress { percent, bytes_per_s, eta_s } = report.progress();
+    let bytes = report.bytes_done.load(Relaxed);
+    // Writing to a string does not fail.
+    let _ = write!(
+        out,
+        "snapshot_percent:{percent:.2}\r\nsnapshot_bytes:{bytes}\r\n\
+         snapshot_bytes_per_sec:{bytes_per_s}\r\nsnapshot_eta_seconds:{eta_s}\r\n"
+    );
+}
+
+/// How far the start is.
+fn loading_lines(progress: &LoadProgress, out: &mut String) {
+    let LoadProgress { began_s, total_bytes, loaded_bytes, percent, eta_s, .. } = progress;
+    // Writing to a string does not fail.
+    let _ = write!(
+        out,
+        "loading_start_time:{began_s}\r\nloading_total_bytes:{total_bytes}\r\n\
+         loading_loaded_bytes:{loaded_bytes}\r\nloading_loaded_perc:{percent:.2}\r\n\
+         loading_eta_seconds:{eta_s}\r\n"
+    );
 }
 
 /// What INFO says of the log.

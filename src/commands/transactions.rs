@@ -182,7 +182,7 @@ fn run_all(cx: &mut Cx<'_>, multi: &Multi, watching: Option<&Watching>, reply: &
         reply.nil_array();
         return;
     }
-    node.saving.align(node, &held, &shards);
+    node.saving.align(node, &mut held, &shards);
     held.begin_exclusive();
     reply.array(multi.queued.len());
     let mut changes = Changes::new(node, cx.local);

@@ -10,6 +10,7 @@ mod listen;
 pub mod logging;
 mod pidfile;
 mod program;
+mod progress;
 mod recovery;
 mod start;
 

@@ -11,6 +11,7 @@
 //! what was acknowledged, or that begins behind what is needed, refuses the start.
 
 use super::error::StartError;
+use super::progress;
 use crate::commands::replay::{Cuts, ReplayError, Replayer};
 use crate::commands::{Node, NodeHub, random_seed};
 use crate::config::Config;
@@ -27,7 +28,7 @@ use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Barrier, Mutex, PoisonError, Weak};
 
@@ -168,9 +169,10 @@ fn load_snapshot(node: &Node, disk: &dyn Disk, threads: usize) -> Result<Found, 
         clock_ms: 0,
     };
     for listed in names::list(disk)? {
-        let progress = AtomicU64::new(0);
         let loaded = SnapshotReader::open(disk, &listed.name).and_then(|reader| {
-            reader.load(&node.engine.store, threads, &progress)?;
+            let log_bytes = progress::log_bytes(disk, reader.info().log_from)?;
+            node.loading.expect(reader.info().file_bytes + log_bytes);
+            reader.load(&node.engine.store, threads, node.loading.loaded())?;
             Ok(reader)
         });
         match loaded {
@@ -222,10 +224,11 @@ fn replay(
 ) -> Result<Tail, RecoveryError> {
     let config = Config::permissive();
     let mut reader = LogReader::open(disk, segment, found.from).map_err(RecoveryError::Log)?;
-    let ahead = reader.bytes_ahead().max(1);
+    node.loading.expect_rest(
+        progress::log_bytes(disk, found.from).map_err(|error| RecoveryError::Log(error.into()))?,
+    );
     let failed: Mutex<Option<ReplayError>> = Mutex::new(None);
     let meeting = Barrier::new(threads);
-    let mut done = 0;
     let outcome = std::thread::scope(|scope| {
         let mut lines: Vec<SyncSender<Arc<Chunk>>> = Vec::new();
         for index in 0..threads {
@@ -239,8 +242,7 @@ fn replay(
             spawned.map_err(|error| RecoveryError::Log(error.into()))?;
         }
         while let Some(chunk) = reader.next_chunk().map_err(RecoveryError::Log)? {
-            done += chunk.len() as u64;
-            node.loaded.store((done * 99 / ahead).min(99), Ordering::Relaxed);
+            node.loading.loaded().fetch_add(chunk.len() as u64, Ordering::Relaxed);
             let chunk = Arc::new(chunk);
             for line in &lines {
                 line.send(Arc::clone(&chunk)).map_err(|_| RecoveryError::Thread)?;

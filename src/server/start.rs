@@ -8,7 +8,7 @@ use super::listen;
 use super::logging::Logging;
 use super::pidfile::PidFile;
 use super::recovery::{self, DataDirectory};
-use super::{descriptors, facts};
+use super::{descriptors, facts, progress};
 use crate::commands::{Identity, Node, NodeHub, random_seed, saving};
 use crate::config::threads::{self, Machine, Workers};
 use crate::config::{ApplyError, Change, Config, ConfigError};
@@ -21,7 +21,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{Release, SeqCst};
+use std::sync::atomic::Ordering::SeqCst;
 
 const TOKEN_SIGNAL: u64 = 1;
 const TOKEN_SHUTDOWN: u64 = 2;
@@ -40,7 +40,7 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let busy_poll_us = config.hot.busy_poll_us();
     let node = Node::new(config, identity, workers.count)?;
     if data.is_some() {
-        node.loaded.store(0, Release);
+        node.loading.begin();
     }
     let hub = Arc::new(Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?);
     hub.change_listeners(|listeners| listeners.append(&mut listening.listeners));
@@ -133,7 +133,9 @@ fn serve(
 fn start_data(hub: &Arc<NodeHub>, data: Option<&DataDirectory>) -> Result<(), StartError> {
     let node = &hub.service;
     if let Some(data) = data {
+        let shown = progress::show(hub);
         data.recover(hub)?;
+        drop(shown);
         let weak = Arc::downgrade(hub);
         node.config.on_change(&["appendfsync"], move |config| {
             let hub = weak.upgrade();
@@ -149,8 +151,7 @@ fn start_data(hub: &Arc<NodeHub>, data: Option<&DataDirectory>) -> Result<(), St
         let wanted = config.values().flag("appendonly");
         if wanted == has_log { Ok(()) } else { Err(ApplyError::Restart) }
     });
-    // Release: pairs with the Acquire in `Node::is_loading`.
-    node.loaded.store(100, Release);
+    node.loading.end();
     Ok(())
 }
 

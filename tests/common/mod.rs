@@ -8,6 +8,7 @@
 // Each test program uses its own part of this module.
 #![allow(dead_code)]
 
+pub mod contents;
 pub mod differences;
 pub mod disk;
 pub mod generate;

@@ -18,6 +18,12 @@ pub(super) const ROWS: &[Directive] = &[
         "60 1",
         "Snapshot rules: seconds and changes; empty for none. Redis' default has three rules.",
     ),
+    row(
+        "snapshot-rate-bytes",
+        Kind::memory(0),
+        "0",
+        "Bytes of a snapshot written in a second at most; 0 for no limit. SAVE does not wait.",
+    ),
     row("appendonly", Kind::Bool, "yes", "Keep a log of all writes: what is answered is on disk."),
     row(
         "appendfsync",
