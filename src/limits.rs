@@ -199,6 +199,8 @@ pub const LOG_FRAGMENT_BYTES: usize = 262_000;
 pub const LOG_WRITES_MAX: usize = 4;
 /// With a write under way, another one starts only for this many bytes.
 pub const LOG_WRITE_BESIDE_MIN: u64 = 16 * 1024;
+/// Microseconds that records wait at most for more to share a write with, while none is under way.
+pub const LOG_HOLD_US: u64 = 200;
 /// Milliseconds after which a log that went quiet writes down how far it is durable.
 pub const LOG_QUIET_MS: u64 = 20;
 /// Segments of the log prepared ahead of the one in use.

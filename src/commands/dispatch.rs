@@ -53,12 +53,6 @@ impl Service for Node {
         self.durability.log().is_some_and(|log| log.is_broken())
     }
 
-    fn round_ended(&self, _local: &mut Local) {
-        if let Some(log) = self.durability.log() {
-            log.kick();
-        }
-    }
-
     fn open(&self, card: &Card) -> Result<Session, Vec<u8>> {
         super::connection::admit(self, card)
     }
@@ -174,6 +168,9 @@ impl<'a> ExecutionRun<'a> {
     fn end(mut self, io: &mut Io<'_, Node>) {
         let after = std::mem::take(&mut io.local.after);
         if after > 0 {
+            if let Some(log) = self.node.durability.log() {
+                log.kick();
+            }
             io.out.gate(after);
         }
         let local = &*io.local;

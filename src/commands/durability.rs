@@ -169,7 +169,7 @@ fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>)
         let clock_ms = node.now_ms_hint();
         let meta = RecordMeta { kind, shard: SEVERAL_SHARDS, clock_ms, seed: 0 };
         if !log.has_credit() || log.append(&mut io.local.record, &meta).is_err() {
-            log.kick();
+            log.ask();
             node.durability.wait(log, io.hub, io.id);
             return Flow::Park;
         }

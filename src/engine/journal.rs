@@ -74,7 +74,7 @@ pub fn append(
             // made in memory, and nobody is ever told of it.
             Err(NoCredit) if log.is_broken() => return held.set_last_lsn(u64::MAX),
             Err(NoCredit) => {
-                log.kick();
+                log.ask();
                 std::thread::yield_now();
             }
         }

@@ -32,9 +32,6 @@ pub trait Service: Send + Sync + Sized + 'static {
     fn close(&self, hub: &Hub<Self>, id: ConnId, card: &Card, session: Self::Session);
     /// Called on every worker some ten times a second.
     fn tick(&self, hub: &Hub<Self>, local: &mut Self::Local, worker: usize) -> TickOutcome;
-    /// Called when a worker has run the turns that were due, before replies that were held are
-    /// looked after.
-    fn round_ended(&self, local: &mut Self::Local);
     /// Called before a worker sleeps.
     fn idle(&self, local: &mut Self::Local);
     /// The terms on which connections are accepted.

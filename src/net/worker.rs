@@ -63,7 +63,6 @@ impl<S: Service> Worker<'_, S> {
             self.on_event(event);
         }
         self.run_ready();
-        self.hub.service.round_ended(&mut self.local);
         self.release();
         self.tick();
     }

@@ -19,6 +19,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Offsets, lengths and addresses of writes are multiples of this.
@@ -40,6 +41,11 @@ pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `offset`. Whether they survive a power cut is open until
     /// [`DiskFile::sync`].
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// As [`DiskFile::write_at`], but into the page cache where there is one: returns as soon as
+    /// the kernel has the bytes, and the disk sees them later, many at once.
+    fn write_cached_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.write_at(bytes, offset)
+    }
     /// Writes all of `bytes` at `offset`; they are durable when this returns. The file must
     /// have held bytes there before, so that nothing but data has to reach the disk.
     fn write_through_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -117,7 +123,8 @@ impl Disk for Directory {
             opened = Directory::options(again).open(&path);
         }
         let file = opened.map_err(|cause| failed(format!("open {}", path.display()), cause))?;
-        Ok(Box::new(BlockFile { file, path, through: AtomicBool::new(true) }))
+        let through = AtomicBool::new(true);
+        Ok(Box::new(BlockFile { file, path, through, cached: OnceLock::new() }))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -166,6 +173,8 @@ struct BlockFile {
     path: PathBuf,
     /// The system knows writes that are durable when they return.
     through: AtomicBool,
+    /// The same file without O_DIRECT, once it was asked for; `None` if that is refused.
+    cached: OnceLock<Option<File>>,
 }
 
 impl BlockFile {
@@ -173,13 +182,23 @@ impl BlockFile {
         format!("{verb} {} at offset {offset}", self.path.display())
     }
 
-    /// Writes all, durably if so asked; `Unsupported` if the system does not know that.
-    fn write_all(&self, mut bytes: &[u8], mut offset: u64, flags: i32) -> io::Result<()> {
+    /// The file as the page cache has it. By way of its descriptor: it may have another name by
+    /// now.
+    fn cached(&self) -> &File {
+        let open = || {
+            let link = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+            File::options().write(true).open(link).ok()
+        };
+        self.cached.get_or_init(open).as_ref().unwrap_or(&self.file)
+    }
+
+    /// Writes all, durably if so asked; an error `EOPNOTSUPP` if the system does not know that.
+    fn write_all(file: &File, mut bytes: &[u8], mut offset: u64, flags: i32) -> io::Result<()> {
         debug_assert!(bytes.len().is_multiple_of(DISK_ALIGN));
         debug_assert!(offset.is_multiple_of(DISK_ALIGN as u64));
         while !bytes.is_empty() {
             let piece = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
-            let (fd, at) = (self.file.as_raw_fd(), offset as libc::off_t);
+            let (fd, at) = (file.as_raw_fd(), offset as libc::off_t);
             // SAFETY: [sys-040] I-SYSCALL: the piece is `bytes`, which outlives the call and
             // is only read.
             let wrote = unsafe { libc::pwritev2(fd, &piece, 1, at, flags) };
@@ -204,12 +223,18 @@ impl BlockFile {
 
 impl DiskFile for BlockFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write_all(bytes, offset, 0).map_err(|cause| failed(self.what("write", offset), cause))
+        let outcome = BlockFile::write_all(&self.file, bytes, offset, 0);
+        outcome.map_err(|cause| failed(self.what("write", offset), cause))
+    }
+
+    fn write_cached_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let outcome = BlockFile::write_all(self.cached(), bytes, offset, 0);
+        outcome.map_err(|cause| failed(self.what("write", offset), cause))
     }
 
     fn write_through_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         if self.through.load(Relaxed) {
-            match self.write_all(bytes, offset, libc::RWF_DSYNC) {
+            match BlockFile::write_all(&self.file, bytes, offset, libc::RWF_DSYNC) {
                 Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
                     self.through.store(false, Relaxed);
                 }
@@ -319,6 +344,13 @@ mod tests {
         assert!(read[..DISK_ALIGN].iter().all(|byte| *byte == 0));
         assert!(read[DISK_ALIGN..3 * DISK_ALIGN].iter().all(|byte| *byte == 7));
         assert!(disk.open("a", OpenMode::Create).is_err(), "there is one");
+        disk.rename("a", "c").expect("renamed");
+        block.fill(9);
+        file.write_cached_at(&block[DISK_ALIGN..], 0).expect("written, under another name");
+        assert_eq!(file.read_at(&mut read, 0).ok(), Some(3 * DISK_ALIGN));
+        assert!(read[..DISK_ALIGN].iter().all(|byte| *byte == 9), "seen past the cache too");
+        assert!(read[DISK_ALIGN..3 * DISK_ALIGN].iter().all(|byte| *byte == 7));
+        disk.rename("c", "a").expect("renamed");
         disk.rename("a", "b").and_then(|()| disk.sync()).expect("renamed");
         assert_eq!(disk.list().ok(), Some(vec![("b".to_string(), 3 * DISK_ALIGN as u64)]));
         disk.remove("b").expect("removed");

@@ -6,9 +6,13 @@
 //!        replies wait for released() <--------+  durable / written move forward in order
 //! ```
 //!
-//! **Group commit.** A writer thread that finds nothing in flight takes all that is there and
-//! writes at once; while writes are under way another one starts only for 16 KiB or more, and
-//! never more than four. So one client waits for one write, and many share one.
+//! **Group commit.** A write costs the processor as much as ten requests, so what comes together
+//! is written together. With nothing in flight a writer thread takes what is open as soon as it
+//! is as long as the commit before, or has waited for 200 us ([`LOG_HOLD_US`]): one client does
+//! not wait at all, and many clients share one write. While writes are under way another one
+//! starts only for 16 KiB or more, and never more than four.
+//!
+//! [`LOG_HOLD_US`]: crate::limits::LOG_HOLD_US
 //!
 //! **What is released.** With `always` a reply waits for `durable`, otherwise for `written`: what
 //! the kernel took outlives the process in every mode (rule E14).
@@ -135,6 +139,10 @@ pub struct Log {
     beside: AtomicBool,
     /// Where the open commit begins. A hint.
     open_at: AtomicU64,
+    /// Everything below is to be written without waiting for more.
+    asked: AtomicU64,
+    /// An open commit of this many bytes is worth a write of its own.
+    worth: AtomicU64,
     broken: AtomicBool,
     /// A sync is wanted though the mode does not ask for it yet.
     sync_asked: AtomicBool,
@@ -189,6 +197,8 @@ impl Log {
             idle: AtomicBool::new(false),
             beside: AtomicBool::new(false),
             open_at: AtomicU64::new(start.start),
+            asked: AtomicU64::new(0),
+            worth: AtomicU64::new(0),
             broken: AtomicBool::new(false),
             sync_asked: AtomicBool::new(false),
             files,
@@ -248,22 +258,46 @@ impl Log {
         }
     }
 
-    /// Sees to it that what was appended is written. Once for a batch of records is enough.
+    /// To be called after records were appended, once for a batch of them: what is open is
+    /// written if there is enough of it, or after [`LOG_HOLD_US`](crate::limits::LOG_HOLD_US).
     #[inline]
     pub fn kick(&self) {
         // SeqCst: pairs with the fence in `rest`: either we see the sleeper, or it sees what we
         // have appended.
         fence(Ordering::SeqCst);
-        let wake = |sleeper: &AtomicBool| {
-            if sleeper.load(Ordering::Relaxed) && sleeper.swap(false, Ordering::Relaxed) {
-                drop(self.lock());
-                self.work.notify_one();
-            }
-        };
-        wake(&self.idle);
-        let waiting = self.ring.reserved().saturating_sub(self.open_at.load(Ordering::Relaxed));
+        let waiting = self.open_bytes();
+        if waiting >= self.worth.load(Ordering::Relaxed) {
+            self.wake(&self.idle);
+        }
         if waiting >= LOG_WRITE_BESIDE_MIN {
-            wake(&self.beside);
+            self.wake(&self.beside);
+        }
+    }
+
+    /// Sees to it that all that was appended is written, without waiting for more.
+    #[inline]
+    pub fn ask(&self) {
+        self.asked.fetch_max(self.ring.reserved(), Ordering::Relaxed);
+        // SeqCst: as in `kick`.
+        fence(Ordering::SeqCst);
+        self.wake(&self.idle);
+        if self.open_bytes() >= LOG_WRITE_BESIDE_MIN {
+            self.wake(&self.beside);
+        }
+    }
+
+    /// Bytes of records in the open commit. A hint.
+    #[inline]
+    fn open_bytes(&self) -> u64 {
+        let from = self.open_at.load(Ordering::Relaxed) + LOG_COMMIT_HEADER;
+        self.ring.reserved().saturating_sub(from)
+    }
+
+    #[inline]
+    fn wake(&self, sleeper: &AtomicBool) {
+        if sleeper.load(Ordering::Relaxed) && sleeper.swap(false, Ordering::Relaxed) {
+            drop(self.lock());
+            self.work.notify_one();
         }
     }
 
@@ -332,7 +366,7 @@ impl Log {
     /// Waits until every record below `position` is durable, whatever the mode.
     pub fn settle(&self, position: u64) -> io::Result<()> {
         loop {
-            self.kick();
+            self.ask();
             self.sync_asked.store(true, Ordering::Relaxed);
             self.upkeep.notify_all();
             if self.is_broken() {

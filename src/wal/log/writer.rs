@@ -1,7 +1,10 @@
 //! The threads that write commits: which is next, and what follows when it has landed.
 
 use super::{Flight, Health, Log, Shared, SyncMode};
-use crate::limits::{LOG_CHUNK_BYTES, LOG_QUIET_MS, LOG_WRITE_BESIDE_MIN, LOG_WRITES_MAX};
+use crate::limits::{
+    LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_HOLD_US, LOG_QUIET_MS, LOG_WRITE_BESIDE_MIN,
+    LOG_WRITES_MAX,
+};
 use crate::sync::log_ring::Closed;
 use crate::sys::clock;
 use crate::sys::disk::AlignedBuf;
@@ -25,7 +28,7 @@ impl Log {
         let mut shared = self.lock();
         loop {
             let waits = shared.rescuing || self.is_broken();
-            let may_write = !waits && shared.writing < LOG_WRITES_MAX;
+            let may_write = !waits && shared.writing < self.writes_max();
             let alone = shared.writing == 0;
             if let Some(commit) = shared.queue.front().copied().filter(|_| may_write) {
                 let through = self.mode() == SyncMode::Always || shared.stopping;
@@ -39,7 +42,8 @@ impl Log {
             }
             let open_bytes = self.ring.reserved().saturating_sub(shared.open);
             let has_records = !self.ring.is_empty(shared.open);
-            let worth = has_records && (alone || open_bytes >= LOG_WRITE_BESIDE_MIN);
+            let beside = has_records && open_bytes >= LOG_WRITE_BESIDE_MIN;
+            let worth = beside || alone && self.is_worth(&shared);
             if may_write && worth && !shared.closing {
                 shared = self.close_commit(shared);
                 continue;
@@ -58,6 +62,20 @@ impl Log {
         }
     }
 
+    /// Writes under way at once. Those into the page cache are over before another thread is awake.
+    fn writes_max(&self) -> usize {
+        if self.mode() == SyncMode::Always { LOG_WRITES_MAX } else { 1 }
+    }
+
+    /// Whether the open commit is to be written now, with no other write under way.
+    fn is_worth(&self, shared: &Shared) -> bool {
+        let open = shared.open + LOG_COMMIT_HEADER;
+        let bytes = self.ring.reserved().saturating_sub(open);
+        let is_asked = self.asked.load(Ordering::Relaxed) > open;
+        let is_long = bytes >= self.worth.load(Ordering::Relaxed);
+        bytes > 0 && (is_asked || is_long || shared.stopping)
+    }
+
     /// Closes the open commit and queues what comes of it.
     fn close_commit<'a>(&'a self, mut shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
         shared.closing = true;
@@ -72,6 +90,9 @@ impl Log {
         if let Some(last) = commits.iter().rfind(|commit| commit.records > 0) {
             shared.filled = last.end;
         }
+        let used = |commit: &Closed| commit.used - commit.start - LOG_COMMIT_HEADER;
+        let used: u64 = commits.iter().map(used).sum();
+        self.worth.store(used.min(LOG_WRITE_BESIDE_MIN), Ordering::Relaxed);
         let several = commits.len() > 1;
         shared.queue.extend(commits);
         if several || shared.stopping {
@@ -91,11 +112,14 @@ impl Log {
             return self.wait(shared);
         }
         self.idle.store(true, Ordering::Relaxed);
-        // SeqCst: pairs with the fence in `kick`.
+        // SeqCst: pairs with the fences in `kick` and `ask`.
         fence(Ordering::SeqCst);
-        if !self.ring.is_empty(shared.open) {
+        if self.is_worth(&shared) {
             self.idle.store(false, Ordering::Relaxed);
             return shared;
+        }
+        if !self.ring.is_empty(shared.open) {
+            return self.hold(shared);
         }
         if !self.must_state(&shared) {
             return self.wait(shared);
@@ -107,6 +131,17 @@ impl Log {
         // A second sleeper may have been as patient.
         if is_quiet && self.ring.is_empty(shared.open) && self.must_state(&shared) {
             return self.close_commit(shared);
+        }
+        shared
+    }
+
+    /// Waits for more records to come to those that are open, but not for long.
+    fn hold<'a>(&'a self, shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
+        let open = shared.open;
+        let waited = self.work.wait_timeout(shared, Duration::from_micros(LOG_HOLD_US));
+        let (shared, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        if timeout.timed_out() && shared.open == open {
+            self.asked.fetch_max(self.ring.reserved(), Ordering::Relaxed);
         }
         shared
     }
@@ -143,7 +178,7 @@ impl Log {
         let offset = commit.start - file.name.start;
         let outcome = match through {
             true => file.file.write_through_at(bytes, offset),
-            false => file.file.write_at(bytes, offset),
+            false => file.file.write_cached_at(bytes, offset),
         };
         self.stats.wrote(len as u64, commit.records, clock::monotonic_ns() - started_ns);
         outcome
