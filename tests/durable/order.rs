@@ -161,7 +161,7 @@ fn a_key_that_was_seen_to_expire_is_gone_after_a_start_too() {
     let (mut slow, mut other) = (server.client(), server.client());
     assert_eq!(call(&mut other, "PING"), Value::Simple(b"PONG".into()));
     ok(&mut slow, "SET k 41 PX 150");
-    slow.send(&[encode(&["DEBUG", "SLEEP", "0.6"]), encode(&["INCR", "k"])].concat());
+    slow.send(&[encode(&["DEBUG", "SLEEP", "1.5"]), encode(&["INCR", "k"])].concat());
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(call(&mut other, "PERSIST k"), Value::Int(0), "it has expired");
     assert_eq!(slow.read(), Ok(Value::Simple(b"OK".into())));
