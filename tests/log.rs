@@ -91,6 +91,23 @@ fn what_was_appended_is_read_back_after_each_of_many_starts() {
     }
 }
 
+/// What is short waits for more to share a write with, but not for ever.
+#[test]
+fn a_short_record_behind_a_long_one_is_written_by_itself() {
+    for mode in [SyncMode::Always, SyncMode::EverySecond, SyncMode::Never] {
+        let disk = MemoryDisk::new();
+        let log = open(&disk, mode, &Tail::default());
+        for ballast in [10_000, 10, 8000, 20] {
+            let after = append(&log, 1, ballast);
+            log.kick();
+            wait("release", || log.released() >= after);
+            // All threads of the log have gone to sleep.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        log.close();
+    }
+}
+
 #[test]
 fn a_log_that_goes_quiet_states_how_far_it_is_durable() {
     let disk = MemoryDisk::new();
@@ -298,6 +315,34 @@ fn a_recycled_file_shows_nothing_of_its_former_life() {
     }
     assert_eq!(last, Some(value - 1));
     assert!(matches!(LogReader::open(&disk, SEGMENT, 0), Err(ReadError::Gap { .. })));
+}
+
+/// Commits of one block each, so that those of a file's former life lie where the next ones of
+/// this one would.
+#[test]
+fn blocks_that_a_recycled_file_still_holds_are_not_read() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    let mut value = 0;
+    while log.end() < 4 * SEGMENT + SEGMENT / 2 {
+        let after = append(&log, value, 2000);
+        value += 1;
+        log.kick();
+        wait("release", || log.released() >= after);
+        log.recycle_below(after.saturating_sub(SEGMENT));
+    }
+    log.close();
+    let mut reader = LogReader::open(&disk, SEGMENT, 4 * SEGMENT).expect("opened");
+    let mut last = None;
+    while let Some(chunk) = reader.next_chunk().expect("readable") {
+        last = chunk.records().map(|record| record.meta.clock_ms).last().or(last);
+    }
+    assert_eq!(last, Some(value - 1));
+    let (end, files) = (reader.tail().end, disk.files());
+    let in_use = files.range(..=LogName { start: end, generation: 9 }.text()).next_back();
+    let (_, bytes) = in_use.expect("a file holds the end");
+    let behind = &bytes[(end % SEGMENT) as usize..];
+    assert!(behind.starts_with(b"DWC1"), "nothing was left to be taken for new");
 }
 
 /// The log of an earlier life reached into the next segment before it was torn; this life fills

@@ -135,6 +135,8 @@ pub struct Log {
     clock_ms: AtomicU64,
     /// A writer thread sleeps for want of work.
     idle: AtomicBool,
+    /// A writer thread that sleeps wakes by itself, soon, and writes what is open then.
+    holding: AtomicBool,
     /// A writer thread sleeps while another one writes, because too little waits.
     beside: AtomicBool,
     /// Where the open commit begins. A hint.
@@ -195,6 +197,7 @@ impl Log {
             written: Watermark::new(start.start),
             clock_ms: AtomicU64::new(0),
             idle: AtomicBool::new(false),
+            holding: AtomicBool::new(false),
             beside: AtomicBool::new(false),
             open_at: AtomicU64::new(start.start),
             asked: AtomicU64::new(0),
@@ -266,7 +269,9 @@ impl Log {
         // have appended.
         fence(Ordering::SeqCst);
         let waiting = self.open_bytes();
-        if waiting >= self.worth.load(Ordering::Relaxed) {
+        // Somebody has to be awake to see to it that what is short does not wait for long.
+        let is_worth = waiting >= self.worth.load(Ordering::Relaxed);
+        if is_worth || !self.holding.load(Ordering::Relaxed) {
             self.wake(&self.idle);
         }
         if waiting >= LOG_WRITE_BESIDE_MIN {

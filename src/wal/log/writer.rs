@@ -138,7 +138,9 @@ impl Log {
     /// Waits for more records to come to those that are open, but not for long.
     fn hold<'a>(&'a self, shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
         let open = shared.open;
+        self.holding.store(true, Ordering::Relaxed);
         let waited = self.work.wait_timeout(shared, Duration::from_micros(LOG_HOLD_US));
+        self.holding.store(false, Ordering::Relaxed);
         let (shared, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() && shared.open == open {
             self.asked.fetch_max(self.ring.reserved(), Ordering::Relaxed);
