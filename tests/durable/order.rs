@@ -188,6 +188,69 @@ fn deadlines_are_judged_by_the_time_of_the_record() {
     assert_eq!(number(&mut server.client(), "k"), 42);
 }
 
+/// A replay refuses nothing: limits are checked when a request comes.
+#[test]
+fn what_was_accepted_is_there_whatever_the_limits_are_now() {
+    let home = tempfile::tempdir().expect("a directory");
+    let server = start(home.path(), &[]);
+    let mut client = server.client();
+    assert_eq!(call(&mut client, "SETRANGE long 1200000 x"), Value::Int(1_200_001));
+    assert_eq!(call(&mut client, "APPEND long y"), Value::Int(1_200_002));
+    assert_eq!(call(&mut client, "SETBIT bits 9000000 1"), Value::Int(0));
+    server.kill();
+    let strict = ["--proto-max-bulk-len", "1mb", "--maxmemory", "1mb"];
+    let server = start(home.path(), &strict);
+    let mut client = server.client();
+    assert_eq!(call(&mut client, "STRLEN long"), Value::Int(1_200_002));
+    assert_eq!(call(&mut client, "STRLEN bits"), Value::Int(1_125_001));
+    assert!(call(&mut client, "SETRANGE long 1200003 x").is_error(), "the limits are in force");
+}
+
+/// A collection that is written part by part, while it changes: what a start finds is what the
+/// clients left, whichever of its parts the snapshot had written by then.
+#[test]
+fn a_large_collection_is_written_as_it_was_at_its_cut() {
+    const MEMBERS: usize = 60_000;
+    let home = tempfile::tempdir().expect("a directory");
+    let mode = ["--appendfsync", "no"];
+    let mut server = start(home.path(), &mode);
+    let mut client = server.client();
+    for first in (0..MEMBERS).step_by(1000) {
+        let pairs: String = (first..first + 1000).map(|n| format!(" f{n} 0")).collect();
+        call(&mut client, &format!("HSET hash{pairs}"));
+        let items: String = (first..first + 1000).map(|n| format!(" {n}")).collect();
+        call(&mut client, &format!("RPUSH list{items}"));
+    }
+    for round in 0..4 {
+        let address = server.address;
+        beside_snapshots(&server, 2, |ended| {
+            let mut client = Client::connect(address).expect("connected");
+            let mut field = 0;
+            while !ended.load(SeqCst) {
+                for _ in 0..DEPTH {
+                    field = (field + 7919) % MEMBERS;
+                    client.send(&encode(&["HINCRBY", "hash", &format!("f{field}"), "1"]));
+                    client.send(&encode(&["LMOVE", "list", "list", "LEFT", "RIGHT"]));
+                }
+                for _ in 0..2 * DEPTH {
+                    let reply = client.read().expect("a reply");
+                    assert!(!reply.is_error(), "{}", reply.pretty());
+                }
+            }
+        });
+        let contents = |server: &Server| {
+            let mut client = server.client();
+            let hash = call(&mut client, "HGETALL hash").elements().map(<[Value]>::to_vec);
+            (hash, call(&mut client, "LRANGE list 0 -1"))
+        };
+        let before = contents(&server);
+        server.kill();
+        server = start(home.path(), &mode);
+        let after = contents(&server);
+        assert!(after == before, "round {round}");
+    }
+}
+
 /// Cuts the log at every commit, as a crash may, and looks at what transactions left that fill a
 /// quarter of a commit each.
 #[test]
