@@ -218,7 +218,7 @@ fn a_large_collection_is_written_as_it_was_at_its_cut() {
     for first in (0..MEMBERS).step_by(1000) {
         let pairs: String = (first..first + 1000).map(|n| format!(" f{n} 0")).collect();
         call(&mut client, &format!("HSET hash{pairs}"));
-        let items: String = (first..first + 1000).map(|n| format!(" {n}")).collect();
+        let items: String = (first..first + 1000).map(|n| format!(" {n}.")).collect();
         call(&mut client, &format!("RPUSH list{items}"));
     }
     for round in 0..4 {
@@ -230,7 +230,7 @@ fn a_large_collection_is_written_as_it_was_at_its_cut() {
                 for _ in 0..DEPTH {
                     field = (field + 7919) % MEMBERS;
                     client.send(&encode(&["HINCRBY", "hash", &format!("f{field}"), "1"]));
-                    client.send(&encode(&["LMOVE", "list", "list", "LEFT", "RIGHT"]));
+                    client.send(&encode(&["LSET", "list", &field.to_string(), &field.to_string()]));
                 }
                 for _ in 0..2 * DEPTH {
                     let reply = client.read().expect("a reply");
