@@ -91,6 +91,16 @@ impl LogRing {
         ring
     }
 
+    /// Empties the ring; its first commit begins at `start`, above all that was reserved. To be
+    /// called when nobody reserves, closes or copies; nothing can be reserved before
+    /// [`LogRing::allow`].
+    pub fn restart(&self, start: u64) {
+        debug_assert!(start.is_multiple_of(self.shape.block) && start >= self.reserved());
+        // Words of before carry lower positions: none is taken for a tag.
+        self.limit.store(start, Relaxed);
+        self.reserved.store(self.behind_header(start), Relaxed);
+    }
+
     /// Where the next record goes at the earliest.
     pub fn reserved(&self) -> u64 {
         self.reserved.load(Relaxed)
@@ -276,6 +286,23 @@ mod tests {
             at += len;
         }
         found
+    }
+
+    #[test]
+    fn a_ring_that_begins_again_further_on_holds_nothing_of_before() {
+        let ring = LogRing::new(SHAPE, 64);
+        ring.allow(1024);
+        for value in 0..4 {
+            record(&ring, 4, value).expect("room");
+        }
+        ring.restart(1024 + 64);
+        assert_eq!(record(&ring, 4, 9), Err(Full), "nothing is allowed yet");
+        ring.allow(2048);
+        assert!(ring.is_empty(1024 + 64));
+        record(&ring, 4, 7).expect("room");
+        let commits = ring.close(1024 + 64, || panic!("all is there"));
+        assert_eq!(commits.len(), 1);
+        assert_eq!(values(&ring, &commits[0]), [(7, 32)]);
     }
 
     #[test]

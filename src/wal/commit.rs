@@ -1,8 +1,8 @@
 //! Commits: what the log writes at once, and the unit that is there or not after a crash.
 //!
 //! ```text
-//!   0       4      8      16    20     24       32         40           44       48       56
-//!   | magic | crc  | lsn  | len | used | synced | clock_ms | generation | records | log id | 0 |
+//!   0       4      8      16    20     24       32         40           44       48       56      60
+//!   | magic | crc  | lsn  | len | used | synced | clock_ms | generation | records | log id | flags | 0 |
 //!   64: records, back to back, up to `used`; zeroes up to `len` (a multiple of 4096)
 //! ```
 //!
@@ -34,7 +34,12 @@ pub struct CommitHeader {
     pub records: u32,
     /// The log it belongs to.
     pub log_id: u64,
+    /// It opens the log anew: changes may lie in front of it that the log does not hold.
+    pub anew: bool,
 }
+
+/// Set in the flags of a commit that opens the log anew.
+const ANEW: u32 = 1;
 
 impl CommitHeader {
     /// Writes the header in front of the records that lie in `bytes` already.
@@ -48,7 +53,8 @@ impl CommitHeader {
         bytes[40..44].copy_from_slice(&self.generation.to_le_bytes());
         bytes[44..48].copy_from_slice(&self.records.to_le_bytes());
         bytes[48..56].copy_from_slice(&self.log_id.to_le_bytes());
-        bytes[56..64].fill(0);
+        bytes[56..60].copy_from_slice(&(if self.anew { ANEW } else { 0 }).to_le_bytes());
+        bytes[60..64].fill(0);
         let crc = crc32c::crc32c(&bytes[8..]);
         bytes[4..8].copy_from_slice(&crc.to_le_bytes());
     }
@@ -68,8 +74,10 @@ impl CommitHeader {
             generation: u32_at(40),
             records: u32_at(44),
             log_id: u64_at(48),
+            anew: u32_at(56) == ANEW,
         };
         let is_shaped = u32_at(0) == MAGIC
+            && u32_at(56) <= ANEW
             && u64::from(found.len).is_multiple_of(LOG_BLOCK_BYTES)
             && u64::from(found.len) <= LOG_CHUNK_BYTES
             && found.used >= HEADER as u32
@@ -101,6 +109,7 @@ mod tests {
             generation: 3,
             records: 9,
             log_id: 0xFEED_FACE_CAFE_BEEF,
+            anew: false,
         };
         let mut bytes = vec![0; 8192];
         bytes[64..5000].fill(0xAB);
@@ -110,8 +119,11 @@ mod tests {
 
     #[test]
     fn a_sealed_commit_opens_and_nothing_less_does() {
-        let (header, bytes) = sample();
+        let (header, mut bytes) = sample();
         assert_eq!(CommitHeader::open(&bytes), Some(header));
+        let anew = CommitHeader { anew: true, ..header };
+        anew.seal(&mut bytes);
+        assert_eq!(CommitHeader::open(&bytes), Some(anew));
         for len in [0, 1, 63, 64, 4096, 8191] {
             assert_eq!(CommitHeader::open(&bytes[..len]), None, "{len} bytes");
         }

@@ -128,8 +128,8 @@ impl LogFiles {
     fn make(&self, name: LogName, len: u64) -> io::Result<Box<dyn DiskFile>> {
         let obsolete = self.lock().obsolete;
         let files = names::list(&*self.disk)?;
-        let is_obsolete = |old: &LogName| self.end_of(old.start) <= obsolete;
-        let spare = files.iter().find(|(old, bytes)| *bytes == len && is_obsolete(old));
+        let is_spare = |old: &LogName| self.end_of(old.start) <= obsolete || self.is_stale(old);
+        let spare = files.iter().find(|(old, bytes)| *bytes == len && is_spare(old));
         if let Some((old, _)) = spare {
             self.lock().open.retain(|file| file.name != *old);
             self.disk.rename(&old.text(), &name.text())?;
@@ -154,17 +154,21 @@ impl LogFiles {
 
     /// Removes files of earlier lives that begin where this life goes on, or behind: what they
     /// hold was never acknowledged, and must not be read as the continuation of what is written
-    /// now, should this life fill a segment and end before it has made the next file.
+    /// now, should this life fill a segment and end before it has made the next file. The first
+    /// file of this life is there by then, so the position where the log goes on always has one.
     pub(super) fn drop_stale(&self) -> io::Result<()> {
         let mut dropped = false;
         for (name, _) in names::list(&*self.disk)? {
-            let is_ahead = name.start >= self.opened.start;
-            if is_ahead && name.generation < self.opened.generation {
+            if self.is_stale(&name) {
                 self.disk.remove(&name.text())?;
                 dropped = true;
             }
         }
         if dropped { self.disk.sync() } else { Ok(()) }
+    }
+
+    fn is_stale(&self, name: &LogName) -> bool {
+        name.start >= self.opened.start && name.generation < self.opened.generation
     }
 
     /// Notes that positions below `position` are needed no more.
@@ -199,7 +203,17 @@ impl LogFiles {
 
     /// Bytes of all files that are needed.
     pub(super) fn bytes(&self) -> u64 {
-        self.end().saturating_sub(self.lock().obsolete.max(self.first))
+        self.end().saturating_sub(self.begin())
+    }
+
+    /// The first position that is needed, or that was there at the start.
+    pub(super) fn begin(&self) -> u64 {
+        self.lock().obsolete.max(self.first)
+    }
+
+    /// The newest generation.
+    pub(super) fn generation(&self) -> u32 {
+        self.lock().generation
     }
 
     fn end_of(&self, start: u64) -> u64 {

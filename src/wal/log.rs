@@ -126,10 +126,12 @@ struct Shared {
 
 /// The log.
 pub struct Log {
-    ring: LogRing,
+    ring: Arc<LogRing>,
     options: LogOptions,
     mode: AtomicU8,
     log_id: u64,
+    /// Where the log began anew: the commit there says so.
+    anew_at: Option<u64>,
     durable: Watermark,
     written: Watermark,
     clock_ms: AtomicU64,
@@ -166,15 +168,41 @@ impl Log {
         start: LogStart,
         progress: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Arc<Log>> {
-        let files = LogFiles::new(disk, options.segment_bytes, start)?;
-        files.drop_stale()?;
-        files.prepare_one()?;
-        let shape = RingShape {
-            capacity: options.ring_bytes,
-            chunk: LOG_CHUNK_BYTES,
-            block: LOG_BLOCK_BYTES,
-            header: LOG_COMMIT_HEADER,
+        let ring = Arc::new(LogRing::new(shape(&options), start.start));
+        Log::open_on(ring, disk, options, start, None, progress)
+    }
+
+    /// As [`Log::open`], for a log that something is missing in front of: a reader that comes
+    /// from before `start` stops there. It takes over the ring of `closed`, a log that was
+    /// closed and that nobody appends to any more.
+    pub fn open_anew(
+        closed: Option<&Log>,
+        disk: Arc<dyn Disk>,
+        options: LogOptions,
+        start: LogStart,
+        progress: Box<dyn Fn() + Send + Sync>,
+    ) -> io::Result<Arc<Log>> {
+        let ring = match closed {
+            Some(closed) => {
+                closed.ring.restart(start.start);
+                Arc::clone(&closed.ring)
+            }
+            None => Arc::new(LogRing::new(shape(&options), start.start)),
         };
+        Log::open_on(ring, disk, options, start, Some(start.start), progress)
+    }
+
+    fn open_on(
+        ring: Arc<LogRing>,
+        disk: Arc<dyn Disk>,
+        options: LogOptions,
+        start: LogStart,
+        anew_at: Option<u64>,
+        progress: Box<dyn Fn() + Send + Sync>,
+    ) -> io::Result<Arc<Log>> {
+        let files = LogFiles::new(disk, options.segment_bytes, start)?;
+        files.prepare_one()?;
+        files.drop_stale()?;
         let shared = Shared {
             open: start.start,
             closing: false,
@@ -189,10 +217,11 @@ impl Log {
             drained: false,
         };
         let log = Arc::new(Log {
-            ring: LogRing::new(shape, start.start),
+            ring,
             options,
             mode: AtomicU8::new(options.mode as u8),
             log_id: start.log_id,
+            anew_at,
             durable: Watermark::new(start.start),
             written: Watermark::new(start.start),
             clock_ms: AtomicU64::new(0),
@@ -395,6 +424,16 @@ impl Log {
         self.upkeep.notify_all();
     }
 
+    /// What lies below this position is needed no more, or was not there at the start.
+    pub fn begin(&self) -> u64 {
+        self.files.begin()
+    }
+
+    /// The generation of what is written now.
+    pub fn generation(&self) -> u32 {
+        self.files.generation()
+    }
+
     /// Bytes of the files that hold the log.
     pub fn file_bytes(&self) -> u64 {
         self.files.bytes()
@@ -428,5 +467,14 @@ impl Log {
             u64::MAX
         });
         self.ring.allow((kept + self.options.ring_bytes).min(self.files.end()));
+    }
+}
+
+fn shape(options: &LogOptions) -> RingShape {
+    RingShape {
+        capacity: options.ring_bytes,
+        chunk: LOG_CHUNK_BYTES,
+        block: LOG_BLOCK_BYTES,
+        header: LOG_COMMIT_HEADER,
     }
 }

@@ -23,5 +23,5 @@ pub mod record;
 pub mod stats;
 
 pub use log::{Health, Log, LogOptions, LogStart, NoCredit, SyncMode};
-pub use read::{LogReader, ReadError, Tail, Torn};
+pub use read::{Base, LogReader, ReadError, Tail, Torn};
 pub use record::{RecordBuf, RecordKind, RecordMeta, SEVERAL_SHARDS};

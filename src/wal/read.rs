@@ -10,6 +10,12 @@
 //!   bad place p >= S: a torn tail. Nobody was told that anything from p on is safe: it is cut.
 //!   bad place p <  S: damage. Acknowledged writes are gone: the server refuses to start.
 //! ```
+//!
+//! A snapshot that was taken beside the log is such a statement too: it got its name when the log
+//! was durable up to its largest cut ([`Base`]).
+//!
+//! A log that was switched off and on again *begins anew* with a commit that says so: changes in
+//! front of it are in no record. Who comes from before it stops there (rule E16).
 
 use super::commit::CommitHeader;
 use super::files::end_of_file;
@@ -37,6 +43,24 @@ pub struct Tail {
     pub records: u64,
     /// What was cut off.
     pub torn: Option<Torn>,
+    /// Where the log begins anew: what lies behind does not follow from what was read.
+    pub anew: Option<u64>,
+}
+
+/// The snapshot that a log is read behind.
+#[derive(Clone, Debug)]
+pub struct Base {
+    /// The file, for messages.
+    pub file: String,
+    /// The log that belongs to it.
+    pub log_id: u64,
+    /// The log is needed from this position on.
+    pub from: u64,
+    /// The largest cut. If a log was kept, it was durable up to here, but for the header of a
+    /// commit that was still empty.
+    pub until: u64,
+    /// A log was kept when it was taken.
+    pub is_logged: bool,
 }
 
 /// A tail that was cut off.
@@ -73,11 +97,33 @@ pub enum ReadError {
         /// The first position there.
         have: u64,
     },
+    /// No file holds a position at which the log must go on.
+    Missing {
+        /// The first position that is missing.
+        lsn: u64,
+        /// Up to where writes were acknowledged.
+        synced: u64,
+    },
     /// A file belongs to another log.
     Foreign {
         /// The file.
         file: String,
+        /// The file that it does not belong to.
+        other: String,
     },
+}
+
+impl ReadError {
+    /// The position from which on the log is lost, and up to where writes were acknowledged;
+    /// `None` if it cannot be read for another reason.
+    pub fn lost(&self) -> Option<(u64, u64)> {
+        match self {
+            ReadError::Damaged { lsn, synced, .. } | ReadError::Missing { lsn, synced } => {
+                Some((*lsn, *synced))
+            }
+            _ => None,
+        }
+    }
 }
 
 impl From<io::Error> for ReadError {
@@ -101,9 +147,17 @@ impl fmt::Display for ReadError {
                 "the log begins at position {have}, but what is before it is needed from {need} \
                  on and no snapshot holds it; put the missing files back"
             ),
-            ReadError::Foreign { file } => {
-                write!(f, "{file} belongs to another log; it must not lie in this directory")
-            }
+            ReadError::Missing { lsn, synced } => write!(
+                f,
+                "a file of the log is missing: none holds position {lsn} (it would be called \
+                 log-{lsn:016x}-*.dse or begin below), while writes up to position {synced} were \
+                 acknowledged; put it back, or let 'dse-admin repair DIR' end the log there"
+            ),
+            ReadError::Foreign { file, other } => write!(
+                f,
+                "{file} and {other} belong to different databases; move the one that is not \
+                 wanted, and what came with it, out of this directory"
+            ),
         }
     }
 }
@@ -117,6 +171,10 @@ pub struct LogReader<'d> {
     segment: u64,
     tail: Tail,
     at: u64,
+    /// The first position that is wanted.
+    from: u64,
+    /// What the log was found to be part of, for messages.
+    source: String,
     open: Option<(LogName, Box<dyn DiskFile>)>,
 }
 
@@ -176,6 +234,8 @@ impl<'d> LogReader<'d> {
             segment,
             tail: Tail { generation, ..Tail::default() },
             at: from,
+            from,
+            source: String::new(),
             open: None,
         };
         reader.at = match (reader.file_at(from), reader.files.first()) {
@@ -183,7 +243,8 @@ impl<'d> LogReader<'d> {
             (None, None) => from.next_multiple_of(LOG_BLOCK_BYTES),
             (None, Some((first, _))) => {
                 // Files that end below `from` are older than a snapshot that needs none of them.
-                if first.start > from {
+                let first = *first;
+                if first.start > from && !reader.begins_anew(first)? {
                     return Err(ReadError::Gap { need: from, have: first.start });
                 }
                 from.next_multiple_of(LOG_BLOCK_BYTES)
@@ -191,6 +252,32 @@ impl<'d> LogReader<'d> {
         };
         reader.tail.end = reader.at;
         Ok(reader)
+    }
+
+    /// A reader of what lies behind a snapshot, which says what must be there.
+    pub fn behind(
+        disk: &'d dyn Disk,
+        segment: u64,
+        base: &Base,
+    ) -> Result<LogReader<'d>, ReadError> {
+        refuse_foreign(disk, base)?;
+        let mut reader = LogReader::open(disk, segment, base.from)?;
+        reader.tail.log_id = Some(base.log_id);
+        reader.source.clone_from(&base.file);
+        if base.is_logged {
+            let synced = base.until.saturating_sub(LOG_COMMIT_HEADER);
+            reader.tail.synced = synced;
+            if reader.file_at(reader.at).is_none() {
+                return Err(ReadError::Missing { lsn: reader.at, synced: synced.max(base.from) });
+            }
+        }
+        Ok(reader)
+    }
+
+    /// Whether the file opens the log anew.
+    fn begins_anew(&mut self, name: LogName) -> Result<bool, ReadError> {
+        let first = first_commit(self.disk, name)?;
+        Ok(first.is_some_and(|header| header.anew))
     }
 
     /// Bytes from the reader's place to the end of the last file, for a progress bar.
@@ -212,6 +299,9 @@ impl<'d> LogReader<'d> {
         let mut chunk = Chunk { start: self.at, bytes, commits: Vec::new() };
         let mut offset = 0;
         while let Some(header) = self.commit_at(name, self.at, &chunk.bytes[offset..])? {
+            if self.is_beyond(&header) {
+                break;
+            }
             let from = header.lsn + LOG_COMMIT_HEADER;
             let to = header.lsn + u64::from(header.used);
             let records =
@@ -240,7 +330,7 @@ impl<'d> LogReader<'d> {
 
     /// The commit at the front of `bytes`, if it belongs to position `at` of the file `name`.
     fn commit_at(
-        &self,
+        &mut self,
         name: LogName,
         at: u64,
         bytes: &[u8],
@@ -250,9 +340,21 @@ impl<'d> LogReader<'d> {
             return Ok(None);
         }
         if self.tail.log_id.is_some_and(|id| id != header.log_id) {
-            return Err(ReadError::Foreign { file: name.text() });
+            return Err(ReadError::Foreign { file: name.text(), other: self.source.clone() });
+        }
+        if self.source.is_empty() {
+            self.source = name.text();
         }
         Ok(Some(header))
+    }
+
+    /// Whether the log begins anew with this commit, behind what is wanted.
+    fn is_beyond(&mut self, header: &CommitHeader) -> bool {
+        let is_beyond = header.anew && header.lsn > self.from;
+        if is_beyond {
+            self.tail.anew = Some(header.lsn);
+        }
+        is_beyond
     }
 
     fn note(&mut self, header: &CommitHeader) {
@@ -265,10 +367,17 @@ impl<'d> LogReader<'d> {
     fn ended(&mut self, name: Option<LogName>) -> Result<(), ReadError> {
         let place = self.at;
         let last_block = self.scan_behind(place)?;
-        let file = name.map(|name| name.text()).unwrap_or_else(|| "the last file".into());
-        let offset = name.map_or(0, |name| place - name.start);
-        if place < self.tail.synced {
-            let synced = self.tail.synced;
+        let synced = self.tail.synced;
+        let Some(name) = name else {
+            // There is nothing to be torn.
+            return if place < synced {
+                Err(ReadError::Missing { lsn: place, synced })
+            } else {
+                Ok(())
+            };
+        };
+        let (file, offset) = (name.text(), place - name.start);
+        if place < synced {
             return Err(ReadError::Damaged { file, offset, lsn: place, synced });
         }
         if let Some(behind) = last_block.filter(|behind| *behind > place) {
@@ -279,7 +388,7 @@ impl<'d> LogReader<'d> {
 
     /// Looks at every block from `place` to the end of its file for commits of this log, and at
     /// the first chunks of the files behind: a log fills a file before it begins the next one.
-    /// Returns the end of the last block that this generation wrote, whole or not.
+    /// Where the log begins anew it ends: what is there says nothing of what is here. Returns the end of the last block that this generation wrote, whole or not.
     fn scan_behind(&mut self, place: u64) -> Result<Option<u64>, ReadError> {
         let mut last = None;
         let mut at = place;
@@ -297,6 +406,9 @@ impl<'d> LogReader<'d> {
             let most = (LOG_WRITES_MAX as u64 + 1) * LOG_CHUNK_BYTES;
             let to = if name.start > place { end.min(at + most) } else { end };
             last = self.scan_file(name, at, to)?.or(last);
+            if self.tail.anew.is_some() {
+                break;
+            }
             at = end;
         }
         Ok(last)
@@ -317,6 +429,7 @@ impl<'d> LogReader<'d> {
                 let lsn = at + offset as u64;
                 let block = &bytes[offset..len];
                 match self.commit_at(name, lsn, block)? {
+                    Some(header) if self.is_beyond(&header) => return Ok(last),
                     Some(header) => {
                         self.note(&header);
                         last = Some(header.end());
@@ -361,6 +474,27 @@ impl<'d> LogReader<'d> {
         let Some((_, file)) = &self.open else { return Ok(0) };
         Ok(file.read_at(bytes, at - name.start)?)
     }
+}
+
+/// The commit at the front of a file, if a valid one lies there.
+fn first_commit(disk: &dyn Disk, name: LogName) -> Result<Option<CommitHeader>, ReadError> {
+    let mut bytes = vec![0; LOG_CHUNK_BYTES as usize];
+    let len = disk.open(&name.text(), OpenMode::Read)?.read_at(&mut bytes, 0)?;
+    let belongs =
+        |header: &CommitHeader| header.lsn == name.start && header.generation == name.generation;
+    Ok(CommitHeader::open(&bytes[..len]).filter(belongs))
+}
+
+/// No file may belong to another log than the snapshot does, whether it is needed or not: what is
+/// not needed would be used again.
+fn refuse_foreign(disk: &dyn Disk, base: &Base) -> Result<(), ReadError> {
+    for (name, _) in names::list(disk)? {
+        let first = first_commit(disk, name)?;
+        if first.is_some_and(|header| header.log_id != base.log_id) {
+            return Err(ReadError::Foreign { file: name.text(), other: base.file.clone() });
+        }
+    }
+    Ok(())
 }
 
 /// Whether a block begins like a commit of position `lsn`, whatever became of the rest of it.
