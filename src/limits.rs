@@ -203,6 +203,12 @@ pub const LOG_WRITE_BESIDE_MIN: u64 = 16 * 1024;
 pub const LOG_HOLD_US: u64 = 200;
 /// Milliseconds after which a log that went quiet writes down how far it is durable.
 pub const LOG_QUIET_MS: u64 = 20;
+/// Times that a process can begin a log; then `appendonly` can be switched on by a restart only.
+pub const LOG_LIVES_MAX: usize = 256;
+/// Milliseconds between two looks whether the requests are done that a switch of the log waits for.
+pub const SWITCH_WAIT_MS: u64 = 1;
+/// Seconds until a snapshot is tried again that the length of the log asks for, after one failed.
+pub const SAVE_RETRY_S: u64 = 5;
 /// Segments of the log prepared ahead of the one in use.
 pub const LOG_SEGMENTS_AHEAD: u64 = 2;
 /// Shards that a writer of several cuts itself; for more the snapshot is given up and begun again.

@@ -19,10 +19,14 @@ mod long;
 mod model;
 #[path = "durable/order.rs"]
 mod order;
+#[path = "durable/planted.rs"]
+mod planted;
 #[path = "durable/power.rs"]
 mod power;
 #[path = "durable/rounds.rs"]
 mod rounds;
+#[path = "durable/switch.rs"]
+mod switch;
 
 use common::server::Server;
 use std::path::Path;

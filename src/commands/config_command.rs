@@ -5,6 +5,7 @@ use super::session::Cx;
 use super::table::{Command, Keys, Outcome, Run, flags::*, row};
 use crate::config::{Caller, ConfigError};
 use crate::engine::CmdError;
+use crate::net::Flow;
 use crate::resp::{Args, Reply};
 
 const SUB: u32 = ADMIN | NOSCRIPT | LOADING | STALE;
@@ -39,6 +40,9 @@ fn get(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// CONFIG SET name value [name value ...]
 fn set(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    if let Some(number) = cx.session.switch {
+        return switched(cx, number, reply);
+    }
     if !args.len().is_multiple_of(2) {
         return Err(CmdError::Syntax);
     }
@@ -46,9 +50,29 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         (2..args.len()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
     let caller = if cx.card.is_from_here() { Caller::Local } else { Caller::Remote };
     let changed = cx.node().config.set_many(caller, &pairs).map_err(refused)?;
-    for change in changed {
+    for change in &changed {
         tracing::info!(name = change.name, old = change.old, new = change.new, "CONFIG SET");
     }
+    let is_storage = changed.iter().any(|change| ["appendonly", "save"].contains(&change.name));
+    match cx.node().switching.pending().filter(|_| is_storage && !cx.in_exec) {
+        Some(number) => switched(cx, number, reply),
+        None => {
+            reply.ok();
+            Ok(())
+        }
+    }
+}
+
+/// Answers when the storage has followed the configuration. A transaction cannot wait: there the
+/// answer comes before.
+fn switched(cx: &mut Cx<'_>, number: u64, reply: &mut Reply<'_>) -> Outcome {
+    let Some(outcome) = cx.hub.service.switching.outcome(number, cx.id) else {
+        cx.session.switch = Some(number);
+        cx.flow = Flow::Park;
+        return Ok(());
+    };
+    cx.session.switch = None;
+    outcome.map_err(|why| CmdError::owned(format!("ERR CONFIG SET failed: {why}")))?;
     reply.ok();
     Ok(())
 }

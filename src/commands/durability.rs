@@ -6,24 +6,31 @@
 //! comes; its own record, at the moment it is applied, then only names the body.
 
 use super::dispatch::shards_of;
+use super::log_cell::LogCell;
 use super::node::{Node, NodeHub};
 use super::session::{Multi, Session};
 use super::table::{Command, Run, TABLE, flags};
 use crate::engine::CmdError;
-use crate::limits::LOG_FRAGMENT_BYTES;
+use crate::limits::{LOG_BLOCK_BYTES, LOG_FRAGMENT_BYTES};
 use crate::net::{ConnId, Flow, Io};
 use crate::resp::Args;
 use crate::store::ShardSet;
+use crate::sync::reclaim;
 use crate::wal::record::{BODY_MAX, put_command};
 use crate::wal::{Health, Log, RecordKind, RecordMeta, SEVERAL_SHARDS};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The log of a server, and who waits for it.
-#[derive(Default)]
 pub struct Durability {
-    log: OnceLock<Arc<Log>>,
+    log: LogCell,
+    /// Writes wait until the log has been switched.
+    is_held: AtomicBool,
+    /// A log that reaches beyond this position takes no more writes (`wal-max-bytes`).
+    refuse_above: AtomicU64,
+    /// Names the data, and the log that belongs to it.
+    database_id: AtomicU64,
     waiting: Mutex<Vec<ConnId>>,
     next_body: AtomicU64,
     /// Bodies that are in the log in part or whole and not applied yet, and where they begin.
@@ -39,16 +46,55 @@ pub struct LongBody {
     number: u64,
     body: Vec<u8>,
     written: usize,
+    /// The log that it goes into.
+    life: usize,
+}
+
+impl Default for Durability {
+    fn default() -> Durability {
+        Durability {
+            log: LogCell::default(),
+            is_held: AtomicBool::new(false),
+            refuse_above: AtomicU64::new(u64::MAX),
+            database_id: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            next_body: AtomicU64::new(0),
+            bodies: Mutex::default(),
+            base: AtomicU64::new(0),
+            recovery_ms: AtomicU64::new(0),
+        }
+    }
 }
 
 impl Durability {
-    /// Every write goes into `log` from now on. To be called once.
+    /// Every write goes into `log` from now on. No write may be under way, and
+    /// [`Durability::can_start`] was asked.
     pub fn start(&self, log: Arc<Log>) {
         // Bodies of an earlier life have lower numbers.
-        self.next_body.store(log.end(), Ordering::Relaxed);
-        if self.log.set(log).is_err() {
-            tracing::error!("a second log was offered; the first one stays");
+        self.next_body.fetch_max(log.end(), Ordering::Relaxed);
+        // What is left in there was meant for a log that is closed.
+        self.lock_bodies().clear();
+        self.refuse_above.store(u64::MAX, Ordering::Relaxed);
+        if !self.log.put(log) {
+            tracing::error!("there were too many logs in the life of this process");
         }
+    }
+
+    /// From now on no log is kept. No write may be under way, and all must be durable.
+    pub fn end(&self, log: &Log) {
+        // The block that is left out shows a reader that something is missing here.
+        self.set_base(log.end().next_multiple_of(LOG_BLOCK_BYTES) + LOG_BLOCK_BYTES);
+        self.log.clear();
+    }
+
+    /// Whether another log can be started in the life of this process.
+    pub fn can_start(&self) -> bool {
+        self.log.has_place()
+    }
+
+    /// The log that was started last, in use or not.
+    pub fn last_log(&self) -> Option<&Arc<Log>> {
+        self.log.last()
     }
 
     /// Where the log stands while none is kept: behind all that was read at the start.
@@ -56,9 +102,54 @@ impl Durability {
         self.base.store(position, Ordering::Relaxed);
     }
 
+    /// A position for a snapshot that is taken while no log is kept: behind those of before, so
+    /// that its name is newer than theirs.
+    pub fn step_base(&self) {
+        self.base.fetch_add(LOG_BLOCK_BYTES, Ordering::Relaxed);
+    }
+
+    /// Names the data.
+    pub fn database_id(&self) -> u64 {
+        self.database_id.load(Ordering::Relaxed)
+    }
+
+    /// The data has that name from now on.
+    pub fn set_database_id(&self, id: u64) {
+        self.database_id.store(id, Ordering::Relaxed);
+    }
+
+    /// Writes that come from now on wait until [`Durability::let_go`].
+    pub fn hold(&self) {
+        self.is_held.store(true, Ordering::SeqCst);
+    }
+
+    /// Writes go on.
+    pub fn let_go(&self, hub: &NodeHub) {
+        // Release: pairs with the Acquire in `admit`: who is let go sees the log as it is now.
+        self.is_held.store(false, Ordering::Release);
+        hub.released();
+        self.resume_waiting(hub);
+    }
+
+    /// Bounds the log: more than twice `bytes_max` are not kept; 0: no bound. Returns whether it
+    /// is longer than `bytes_max` now.
+    pub fn bound(&self, bytes_max: u64) -> bool {
+        let (Some(log), 1..) = (self.log(), bytes_max) else {
+            self.refuse_above.store(u64::MAX, Ordering::Relaxed);
+            return false;
+        };
+        let begin = log.begin();
+        let above = begin.saturating_add(bytes_max.saturating_mul(2));
+        self.refuse_above.store(above, Ordering::Relaxed);
+        log.end().saturating_sub(begin) > bytes_max
+    }
+
     /// Behind the last record.
     pub fn position(&self) -> u64 {
-        self.log().map_or_else(|| self.base.load(Ordering::Relaxed), |log| log.end())
+        match self.log() {
+            Some(log) => log.end(),
+            None => self.base.load(Ordering::Relaxed),
+        }
     }
 
     /// No body that is in use begins below this.
@@ -80,8 +171,20 @@ impl Durability {
         if !log.has_credit() && log.health() == Health::Good {
             return;
         }
+        self.resume_waiting(hub);
+    }
+
+    fn resume_waiting(&self, hub: &NodeHub) {
         let waiting = std::mem::take(&mut *self.lock_waiting());
         waiting.into_iter().for_each(|id| hub.resume(id));
+    }
+
+    fn wait_for_switch(&self, hub: &NodeHub, id: ConnId) {
+        self.lock_waiting().push(id);
+        // The switch may have ended before this connection was on the list.
+        if !self.is_held.load(Ordering::SeqCst) {
+            hub.resume(id);
+        }
     }
 
     fn wait(&self, log: &Log, hub: &NodeHub, id: ConnId) {
@@ -108,7 +211,12 @@ pub(super) fn admit(
     command: &'static Command,
     args: Args<'_>,
 ) -> Result<Flow, CmdError> {
-    let Some(log) = node.durability.log() else { return Ok(Flow::Next) };
+    // Acquire: pairs with the Release in `let_go`.
+    let is_held = node.durability.is_held.load(Ordering::Acquire);
+    let log = node.durability.log();
+    if log.is_none() && !is_held {
+        return Ok(Flow::Next);
+    }
     let queued = io.session.multi.as_ref().filter(|_| command.name == "exec");
     let writes = match queued {
         Some(multi) => !multi.failed && multi.queued.iter().any(|(row, _)| is_write(*row)),
@@ -116,6 +224,17 @@ pub(super) fn admit(
     };
     if !writes || io.session.multi.is_some() && queued.is_none() {
         return Ok(Flow::Next);
+    }
+    if is_held {
+        node.durability.wait_for_switch(io.hub, io.id);
+        return Ok(Flow::Park);
+    }
+    let Some(log) = log else { return Ok(Flow::Next) };
+    if log.end() > node.durability.refuse_above.load(Ordering::Relaxed) {
+        return Err(CmdError::text(
+            "MISCONF the log is twice as long as 'wal-max-bytes' allows, the write was not \
+             executed; it goes on by itself when a snapshot is finished",
+        ));
     }
     if !log.has_credit() {
         match log.health() {
@@ -150,6 +269,9 @@ pub(super) fn broken(why: &str) -> CmdError {
 /// Puts the body of a request that is too long for one record into the log, as far as there is
 /// credit.
 fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>) -> Flow {
+    let life = node.durability.log.life();
+    // What was sent to another log is of no use in this one.
+    io.session.long_body.take_if(|long| long.life != life);
     if io.session.long_body.is_none() {
         if request_bytes(io.session, args) <= BODY_MAX {
             return Flow::Next;
@@ -157,7 +279,7 @@ fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>)
         let number = node.durability.next_body.fetch_add(1, Ordering::Relaxed);
         let body = body_of(node, io.session, args);
         node.durability.lock_bodies().insert(number, log.end());
-        io.session.long_body = Some(Box::new(LongBody { number, body, written: 0 }));
+        io.session.long_body = Some(Box::new(LongBody { number, body, written: 0, life }));
     }
     let Some(long) = &mut io.session.long_body else { return Flow::Next };
     while long.written < long.body.len() {
@@ -180,7 +302,10 @@ fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>)
 
 /// The request will not be executed: the body that is in the log for it will not be used.
 pub(super) fn drop_long_body(node: &Node, session: &mut Session) {
-    let (Some(long), Some(log)) = (session.long_body.take(), node.durability.log()) else { return };
+    let Some(long) = session.long_body.take() else { return };
+    // The log is not closed before the pin has gone.
+    let _pin = reclaim::pin();
+    let Some(log) = node.durability.log() else { return };
     let mut record = crate::wal::RecordBuf::default();
     record.body().extend_from_slice(&long.number.to_le_bytes());
     let clock_ms = node.now_ms_hint();

@@ -9,6 +9,7 @@ use super::pause::Pause;
 use super::pubsub::Registry;
 use super::saving::Saving;
 use super::slowlog::SlowLog;
+use super::switching::Switching;
 use crate::config::Config;
 use crate::engine::{CmdError, Count, Effects, Engine, Tally};
 use crate::limits::{COLLECT_AFTER_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX};
@@ -49,6 +50,8 @@ pub struct Node {
     pub saving: Saving,
     /// How far a start has read the data; clients are served when it is over.
     pub loading: Loading,
+    /// Changes of what is kept on disk.
+    pub switching: Switching,
     /// CLIENT PAUSE.
     pub pause: Pause,
     /// Active expiry runs (DEBUG SET-ACTIVE-EXPIRE).
@@ -242,6 +245,7 @@ impl Node {
             durability: Durability::default(),
             saving: Saving::default(),
             loading: Loading::default(),
+            switching: Switching::default(),
             pause: Pause::default(),
             active_expire: AtomicBool::new(true),
             shutdown: Shutdown::new()?,

@@ -109,7 +109,14 @@ pub(super) fn info(view: &View<'_>, out: &mut String) {
         false => (0, 0),
     };
     let percent = if in_progress { report.progress().percent } else { 0.0 };
-    let lines: [(&str, &dyn std::fmt::Display); 20] = [
+    let (is_logged, is_opening) = (node.durability.log().is_some(), node.switching.is_opening());
+    let log_state = match (is_logged, node.switching.pending().is_some()) {
+        (true, _) if is_opening => "opening",
+        (_, true) => "switching",
+        (true, false) => "on",
+        (false, false) => "off",
+    };
+    let lines: [(&str, &dyn std::fmt::Display); 21] = [
         ("loading", &u8::from(node.is_loading())),
         ("async_loading", &0),
         ("current_cow_peak", &report.copies_max.load(Relaxed)),
@@ -127,12 +134,13 @@ pub(super) fn info(view: &View<'_>, out: &mut String) {
         ("rdb_last_bgsave_time_sec", &report.last_took_s.load(Relaxed)),
         ("rdb_current_bgsave_time_sec", &took_s),
         ("rdb_saves", &report.saves.load(Relaxed)),
-        ("aof_enabled", &u8::from(node.durability.log().is_some())),
+        ("aof_enabled", &u8::from(is_logged)),
         ("aof_rewrite_in_progress", &u8::from(in_progress)),
-        ("aof_rewrite_scheduled", &0),
+        ("aof_rewrite_scheduled", &u8::from(is_opening && !in_progress)),
         ("aof_last_rewrite_time_sec", &report.last_took_s.load(Relaxed)),
         ("aof_current_rewrite_time_sec", &took_s),
         ("aof_last_bgrewrite_status", &status(report.last_failed.load(Relaxed))),
+        ("log_state", &log_state),
     ];
     for (name, value) in lines {
         // Writing to a string does not fail.

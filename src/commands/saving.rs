@@ -28,7 +28,7 @@ mod write;
 pub use report::{Progress, SaveReport};
 
 use super::node::{Node, NodeHub};
-use crate::limits::{SAVE_LOG_BYTES_MIN, SAVE_RETRIES, SHARDS};
+use crate::limits::{SAVE_LOG_BYTES_MIN, SAVE_RETRIES, SAVE_RETRY_S, SHARDS};
 use crate::net::ConnId;
 use crate::sys::clock;
 use crate::sys::disk::Disk;
@@ -52,6 +52,8 @@ pub struct Saving {
     given_up: AtomicBool,
     wanted: Mutex<Wanted>,
     bell: Condvar,
+    /// Held while a snapshot is written, and while the log is switched on or off.
+    alone: Mutex<()>,
     /// Numbers for INFO.
     pub report: SaveReport,
 }
@@ -86,6 +88,7 @@ impl Default for Saving {
             given_up: AtomicBool::new(false),
             wanted: Mutex::default(),
             bell: Condvar::new(),
+            alone: Mutex::default(),
             report: SaveReport::default(),
         }
     }
@@ -120,6 +123,35 @@ impl Saving {
             return None;
         }
         Some(wanted.error.clone().map_or(Ok(()), Err))
+    }
+
+    /// Waits until the snapshot with that number is finished.
+    pub fn wait(&self, number: u64) -> Result<(), String> {
+        let mut wanted = self.lock();
+        while wanted.finished < number {
+            if wanted.stopping {
+                return Err("the server is ending".to_string());
+            }
+            wanted = self.bell.wait(wanted).unwrap_or_else(PoisonError::into_inner);
+        }
+        wanted.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// True at the end of the server.
+    pub fn is_stopping(&self) -> bool {
+        self.lock().stopping
+    }
+
+    /// Keeps snapshots away: waits for the one that is being written, which hurries, and none
+    /// begins until the guard is dropped.
+    pub fn keep_away(&self) -> MutexGuard<'_, ()> {
+        let asked = self.lock().asked;
+        self.hurry(asked);
+        self.lock_alone()
+    }
+
+    fn lock_alone(&self) -> MutexGuard<'_, ()> {
+        self.alone.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends the thread after the snapshot that it is writing.
@@ -166,7 +198,8 @@ pub fn run_last(hub: &NodeHub, disk: &Arc<dyn Disk>) {
     let node = &hub.service;
     let asked = *node.shutdown.save.lock().unwrap_or_else(PoisonError::into_inner);
     let by_rule = node.durability.log().is_none() && !node.config.values().save_rules().is_empty();
-    if asked.unwrap_or(by_rule) {
+    // A log that was just switched on is of no use without what lies in front of it.
+    if asked.unwrap_or(by_rule || node.switching.is_opening()) {
         let target = {
             let mut wanted = node.saving.lock();
             wanted.stopping = false;
@@ -181,6 +214,7 @@ pub fn run_last(hub: &NodeHub, disk: &Arc<dyn Disk>) {
 fn save_now(hub: &NodeHub, disk: &Arc<dyn Disk>, target: u64) {
     let node = &hub.service;
     let (saving, report) = (&node.saving, &node.saving.report);
+    let alone = saving.lock_alone();
     let began_ns = clock::monotonic_ns();
     let changes = node.total(|stats| &stats.tally.dirty);
     tracing::info!("snapshot: begins, {} keys", node.engine.store.len_of_all());
@@ -189,6 +223,7 @@ fn save_now(hub: &NodeHub, disk: &Arc<dyn Disk>, target: u64) {
         report.begin(node);
         write::write_one(hub, disk).transpose()
     });
+    drop(alone);
     report.in_progress.store(false, Relaxed);
     let error = match outcome {
         Some(Ok(())) => None,
@@ -213,18 +248,24 @@ fn save_now(hub: &NodeHub, disk: &Arc<dyn Disk>, target: u64) {
     wanted.error = error;
     let waiting = std::mem::take(&mut wanted.waiting);
     drop(wanted);
+    saving.bell.notify_all();
     waiting.into_iter().for_each(|id| hub.resume(id));
 }
 
 /// Whether a rule, or the length of the log, asks for a snapshot.
 fn is_due(node: &Node) -> bool {
     let report = &node.saving.report;
+    let since_s = (clock::wall_ms() / 1000).saturating_sub(report.last_s.load(Relaxed));
+    let is_too_long = node.durability.bound(node.config.values().bytes("wal-max-bytes"));
+    // It takes two to give back what lies in front of the first, whether anything changed or not.
+    if is_too_long && (!report.last_failed.load(Relaxed) || since_s >= SAVE_RETRY_S) {
+        return !node.is_loading();
+    }
     let changes = node.total(|stats| &stats.tally.dirty);
     let changed = changes.saturating_sub(report.changes_at_last.load(Relaxed));
     if changed == 0 || node.is_loading() {
         return false;
     }
-    let since_s = (clock::wall_ms() / 1000).saturating_sub(report.last_s.load(Relaxed));
     let values = node.config.values();
     let by_rule = values
         .save_rules()

@@ -34,6 +34,8 @@ pub struct Session {
     pub long_body: Option<Box<LongBody>>,
     /// The snapshot that a SAVE waits for.
     pub save: Option<u64>,
+    /// The change of the storage that a CONFIG SET waits for.
+    pub switch: Option<u64>,
 }
 
 /// What becomes of replies.

@@ -13,6 +13,7 @@ mod program;
 mod progress;
 mod recovery;
 mod start;
+mod storage;
 
 pub use error::StartError;
 pub use program::program;

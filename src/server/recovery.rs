@@ -8,7 +8,10 @@
 //!
 //! Order of failures: a snapshot that is damaged is passed over with a warning, and the one
 //! before it is taken; a log whose end is torn is cut, with a warning; a log that is damaged below
-//! what was acknowledged, or that begins behind what is needed, refuses the start.
+//! what was acknowledged (by its own word, or by that of the snapshot), that begins behind what is
+//! needed, or that belongs to other data, refuses the start.
+//!
+//! Nothing in the directory is changed before all of it is read.
 
 use super::error::StartError;
 use super::progress;
@@ -18,12 +21,13 @@ use crate::config::Config;
 use crate::limits::{
     LOG_BLOCK_BYTES, LOG_COMMIT_HEADER, LOG_RING_BYTES, REPLAY_CHUNKS_AHEAD, SHARDS,
 };
-use crate::snapshot::{SnapshotReader, names};
+use crate::snapshot::names::{self, Listed};
+use crate::snapshot::{SnapshotInfo, SnapshotReader};
 use crate::sys::clock;
 use crate::sys::disk::{Directory, Disk};
 use crate::wal;
 use crate::wal::read::Chunk;
-use crate::wal::{Log, LogOptions, LogReader, LogStart, SyncMode, Tail};
+use crate::wal::{Base, Log, LogOptions, LogReader, LogStart, SyncMode, Tail};
 use std::ffi::OsStr;
 use std::fs::{File, TryLockError};
 use std::os::unix::ffi::OsStrExt;
@@ -43,12 +47,11 @@ pub(super) struct DataDirectory {
 /// What was found on disk.
 struct Found {
     cuts: Box<Cuts>,
-    /// The log is needed from here on.
-    from: u64,
-    /// The next position must not lie below this.
-    at_least: u64,
-    database_id: Option<u64>,
+    /// The snapshot that was loaded.
+    base: Option<Base>,
     clock_ms: u64,
+    /// Newer snapshots, which are damaged.
+    damaged: Vec<Listed>,
 }
 
 impl DataDirectory {
@@ -73,6 +76,13 @@ impl DataDirectory {
         &self.disk
     }
 
+    /// A file of a log or a snapshot in the directory, if there is one.
+    pub(super) fn any_data(&self) -> std::io::Result<Option<String>> {
+        let logs = wal::names::list(&*self.disk)?;
+        let log = logs.first().map(|(name, _)| name.text());
+        Ok(log.or(names::list(&*self.disk)?.into_iter().next().map(|listed| listed.name)))
+    }
+
     /// Brings the keyspace back and starts the log.
     pub(super) fn recover(&self, hub: &Arc<NodeHub>) -> Result<(), StartError> {
         let node = &hub.service;
@@ -84,30 +94,60 @@ impl DataDirectory {
             .map_err(|error| StartError::Recovery(self.path.clone(), error))?;
         self.report(node, &tail, began_ns);
         node.engine.clock.raise_to(tail.clock_ms.max(found.clock_ms));
+        let database_id = tail.log_id.unwrap_or_else(random_seed);
+        node.durability.set_database_id(database_id);
         // The cut of a shard that was copied while the log was quiet lies behind the header of a
         // commit that was never made: that commit comes first, for a log has no holes.
-        let at_least = found.at_least.saturating_sub(LOG_COMMIT_HEADER);
+        let at_least = found.base.map_or(0, |base| base.until).saturating_sub(LOG_COMMIT_HEADER);
         let start = LogStart {
             start: tail.end.max(at_least).next_multiple_of(LOG_BLOCK_BYTES),
             generation: tail.generation + 1,
-            log_id: tail.log_id.or(found.database_id).unwrap_or_else(random_seed),
+            log_id: database_id,
         };
-        node.durability.set_base(start.start);
         if !node.config.values().flag("appendonly") {
+            // What lies behind the end that was read stays there, and must never be taken for
+            // what follows upon a snapshot of this life.
+            let files = wal::names::list(&*self.disk)?;
+            let behind = files.iter().map(|(name, bytes)| name.start + bytes).max().unwrap_or(0);
+            let base = start.start.max(behind).next_multiple_of(LOG_BLOCK_BYTES);
+            node.durability.set_base(base);
             return Ok(());
         }
-        let options = LogOptions {
-            mode: sync_mode(&node.config),
-            segment_bytes: segment,
-            ring_bytes: LOG_RING_BYTES,
+        node.durability.set_base(start.start);
+        let progress = on_progress(hub);
+        let log = Log::open(Arc::clone(&self.disk), self.options(node)?, start, progress)?;
+        self.warn_of_page_cache();
+        node.durability.start(log);
+        Ok(())
+    }
+
+    /// Begins a log behind all that is in the directory; what was changed since is not in it.
+    pub(super) fn open_anew(&self, hub: &Arc<NodeHub>) -> std::io::Result<Arc<Log>> {
+        let node = &hub.service;
+        let files = wal::names::list(&*self.disk)?;
+        let newest = files.iter().map(|(name, _)| name.generation).max().unwrap_or(0);
+        let start = LogStart {
+            // A block is left out: whoever comes from in front of it finds an end there.
+            start: node.durability.position().next_multiple_of(LOG_BLOCK_BYTES) + LOG_BLOCK_BYTES,
+            generation: newest + 1,
+            log_id: node.durability.database_id(),
         };
-        let weak: Weak<NodeHub> = Arc::downgrade(hub);
-        let progress = Box::new(move || {
-            if let Some(hub) = weak.upgrade() {
-                hub.service.durability.progressed(&hub);
-            }
-        });
-        let log = Log::open(Arc::clone(&self.disk), options, start, progress)?;
+        let closed = node.durability.last_log().map(|log| &**log);
+        let disk = Arc::clone(&self.disk);
+        let log = Log::open_anew(closed, disk, self.options(node)?, start, on_progress(hub))?;
+        self.warn_of_page_cache();
+        Ok(log)
+    }
+
+    fn options(&self, node: &Node) -> std::io::Result<LogOptions> {
+        Ok(LogOptions {
+            mode: sync_mode(&node.config),
+            segment_bytes: self.segment_bytes(&node.config)?,
+            ring_bytes: LOG_RING_BYTES,
+        })
+    }
+
+    fn warn_of_page_cache(&self) {
         if !self.disk.is_direct() {
             let path = self.path.display();
             tracing::warn!(
@@ -115,12 +155,10 @@ impl DataDirectory {
                 page cache, which costs speed but no safety"
             );
         }
-        node.durability.start(log);
-        Ok(())
     }
 
     /// Bytes of a file of the log: as configured, unless there are files of another size.
-    fn segment_bytes(&self, config: &Config) -> Result<u64, StartError> {
+    fn segment_bytes(&self, config: &Config) -> std::io::Result<u64> {
         let wanted = config.values().bytes("wal-segment-bytes").next_power_of_two();
         let segment = wal::names::segment_bytes(&wal::names::list(&*self.disk)?, wanted);
         if segment != wanted {
@@ -144,10 +182,26 @@ impl DataDirectory {
                 torn.file
             );
         }
+        if let Some(at) = tail.anew {
+            tracing::warn!(
+                "the log was switched on at position {at}, and the snapshot for that was not \
+                 finished: what was written since is left out"
+            );
+        }
         let keys: u64 =
             (0..crate::limits::DATABASES as u8).map(|db| node.engine.store.len(db)).sum();
         tracing::info!("data: {keys} keys after {} records of the log, in {ms} ms", tail.records);
     }
+}
+
+/// What a log calls when it has moved on.
+fn on_progress(hub: &Arc<NodeHub>) -> Box<dyn Fn() + Send + Sync> {
+    let weak: Weak<NodeHub> = Arc::downgrade(hub);
+    Box::new(move || {
+        if let Some(hub) = weak.upgrade() {
+            hub.service.durability.progressed(&hub);
+        }
+    })
 }
 
 /// The configured mode.
@@ -161,13 +215,7 @@ pub(super) fn sync_mode(config: &Config) -> SyncMode {
 
 /// Loads the newest snapshot that is whole.
 fn load_snapshot(node: &Node, disk: &dyn Disk, threads: usize) -> Result<Found, StartError> {
-    let none = || Found {
-        cuts: Box::new([0; SHARDS]),
-        from: 0,
-        at_least: 0,
-        database_id: None,
-        clock_ms: 0,
-    };
+    let mut damaged = Vec::new();
     for listed in names::list(disk)? {
         let loaded = SnapshotReader::open(disk, &listed.name).and_then(|reader| {
             let log_bytes = progress::log_bytes(disk, reader.info().log_from)?;
@@ -181,16 +229,27 @@ fn load_snapshot(node: &Node, disk: &dyn Disk, threads: usize) -> Result<Found, 
                 tracing::info!("snapshot: {} keys from {}", info.keys, info.file);
                 return Ok(Found {
                     cuts: info.cuts.clone(),
-                    from: info.log_from,
-                    at_least: info.largest_cut,
-                    database_id: Some(info.database_id),
+                    base: Some(base_of(info)),
                     clock_ms: info.clock_ms,
+                    damaged,
                 });
             }
             Err(error) => tracing::warn!("{error}; the one before it is tried"),
         }
+        damaged.push(listed);
     }
-    Ok(none())
+    Ok(Found { cuts: Box::new([0; SHARDS]), base: None, clock_ms: 0, damaged })
+}
+
+/// What a snapshot demands of the log.
+pub(super) fn base_of(info: &SnapshotInfo) -> Base {
+    Base {
+        file: info.file.clone(),
+        log_id: info.database_id,
+        from: info.log_from,
+        until: info.largest_cut,
+        is_logged: info.generation > 0,
+    }
 }
 
 /// What can go wrong while the log is replayed.
@@ -200,6 +259,13 @@ pub enum RecoveryError {
     Log(crate::wal::ReadError),
     /// A record makes no sense.
     Record(ReplayError),
+    /// The log begins anew behind a snapshot that is damaged.
+    BaseLost {
+        /// The snapshot.
+        file: String,
+        /// Where the log begins anew.
+        at: u64,
+    },
     /// A thread ended too early.
     Thread,
 }
@@ -209,6 +275,12 @@ impl std::fmt::Display for RecoveryError {
         match self {
             RecoveryError::Log(error) => error.fmt(f),
             RecoveryError::Record(error) => error.fmt(f),
+            RecoveryError::BaseLost { file, at } => write!(
+                f,
+                "{file} is damaged, and the log, which was switched on at position {at}, has no \
+                 other snapshot in front of it; put the file back, or let 'dse-admin repair DIR' \
+                 go back to what was there before"
+            ),
             RecoveryError::Thread => f.write_str("a thread that replayed the log failed"),
         }
     }
@@ -223,9 +295,14 @@ fn replay(
     threads: usize,
 ) -> Result<Tail, RecoveryError> {
     let config = Config::permissive();
-    let mut reader = LogReader::open(disk, segment, found.from).map_err(RecoveryError::Log)?;
+    let reader = match &found.base {
+        Some(base) => LogReader::behind(disk, segment, base),
+        None => LogReader::open(disk, segment, 0),
+    };
+    let mut reader = reader.map_err(RecoveryError::Log)?;
+    let from = found.base.as_ref().map_or(0, |base| base.from);
     node.loading.expect_rest(
-        progress::log_bytes(disk, found.from).map_err(|error| RecoveryError::Log(error.into()))?,
+        progress::log_bytes(disk, from).map_err(|error| RecoveryError::Log(error.into()))?,
     );
     let failed: Mutex<Option<ReplayError>> = Mutex::new(None);
     let meeting = Barrier::new(threads);
@@ -253,7 +330,13 @@ fn replay(
     if let Some(error) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(RecoveryError::Record(error));
     }
-    outcome.map(|()| reader.tail().clone())
+    outcome?;
+    let tail = reader.tail().clone();
+    let lost = |at: u64| found.damaged.iter().find(|listed| listed.lsn >= at);
+    match tail.anew.and_then(|at| Some((at, lost(at)?))) {
+        Some((at, Listed { name, .. })) => Err(RecoveryError::BaseLost { file: name.clone(), at }),
+        None => Ok(tail),
+    }
 }
 
 /// One thread of a replay.
@@ -285,10 +368,4 @@ impl Part<'_> {
             }
         }
     }
-}
-
-/// True when the server keeps anything on disk: a log, or snapshots by rule.
-pub(super) fn is_wanted(config: &Config) -> bool {
-    let values = config.values();
-    values.flag("appendonly") || !values.save_rules().is_empty()
 }

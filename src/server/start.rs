@@ -7,24 +7,28 @@ use super::error::StartError;
 use super::listen;
 use super::logging::Logging;
 use super::pidfile::PidFile;
-use super::recovery::{self, DataDirectory};
+use super::storage::Storage;
 use super::{descriptors, facts, progress};
 use crate::commands::{Identity, Node, NodeHub, random_seed, saving};
 use crate::config::threads::{self, Machine, Workers};
-use crate::config::{ApplyError, Change, Config, ConfigError};
+use crate::config::{Change, Config, ConfigError};
 use crate::net::{Hub, HubOptions, run_worker};
 use crate::sys::epoll::{Epoll, Events, Interest};
+use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, ServiceState};
 use crate::sys::signal::{Signal, Signals};
 use crate::sys::{affinity, allocator, clock, signal};
 use std::ffi::OsStr;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::thread::Scope;
 
 const TOKEN_SIGNAL: u64 = 1;
 const TOKEN_SHUTDOWN: u64 = 2;
+const TOKEN_BELL: u64 = 3;
 
 /// Runs a server until it is told to end, and says in `log` what it does.
 pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
@@ -34,26 +38,38 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
     let mut listening = listen::open(&config)?;
-    let data = recovery::is_wanted(&config).then(|| DataDirectory::open(&config)).transpose()?;
+    let storage = Storage::open(&config)?;
     let facts = facts::collect(&config, &listening, workers, clients);
     let identity = identify(&config);
     let busy_poll_us = config.hot.busy_poll_us();
     let node = Node::new(config, identity, workers.count)?;
-    if data.is_some() {
+    if storage.data().is_some() {
         node.loading.begin();
     }
     let hub = Arc::new(Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?);
     hub.change_listeners(|listeners| listeners.append(&mut listening.listeners));
     listen::follow_config(&hub);
-    let _pidfile = write_pidfile(&hub.service.config);
+    let pidfile = write_pidfile(&hub.service.config);
+    let traces = Traces { _pidfile: pidfile, unix_path: listening.unix_path };
     show(&facts);
-    serve(&hub, &signals, log, data.as_ref())?;
-    if let Some(path) = &listening.unix_path {
-        // Someone may have removed it already.
-        let _ = std::fs::remove_file(path);
-    }
+    serve(&hub, &signals, log, &storage, traces)?;
     tracing::info!("bye");
     Ok(())
+}
+
+/// Files that tell of a running server, and go with it.
+struct Traces {
+    _pidfile: Option<PidFile>,
+    unix_path: Option<PathBuf>,
+}
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unix_path {
+            // Someone may have removed it already.
+            let _ = std::fs::remove_file(path);
+        }
+    }
 }
 
 /// The file of `pidfile`, if one is wanted. A server without it is still a server.
@@ -84,43 +100,27 @@ fn serve(
     hub: &Arc<NodeHub>,
     signals: &Signals,
     log: &Logging,
-    data: Option<&DataDirectory>,
+    storage: &Storage,
+    traces: Traces,
 ) -> Result<(), StartError> {
-    let cpus = affinity::available_cpus();
-    let count = hub.options().workers;
+    let mut traces = Some(traces);
     std::thread::scope(|scope| {
-        for index in 0..count {
-            // With more workers than processors a pinned one would wait for its own processor
-            // while another is free.
-            let cpu = (count <= cpus.len()).then(|| cpus[index]);
-            let name = format!("worker-{index}");
-            let body = move || {
-                if let Some(cpu) = cpu
-                    && let Err(error) = affinity::pin_current_thread(cpu)
-                {
-                    tracing::warn!(%error, "this worker is not pinned");
-                }
-                run_worker(&**hub, index);
-            };
-            std::thread::Builder::new().name(name).spawn_scoped(scope, body)?;
-        }
+        start_workers(scope, hub)?;
         // Clients that come early are told how far the data is loaded.
-        let ended = start_data(hub, data).and_then(|()| {
-            if let Some(data) = data {
-                let disk = Arc::clone(data.disk());
-                let body = move || saving::run(hub, &disk);
-                std::thread::Builder::new().name("snapshot".into()).spawn_scoped(scope, body)?;
-            }
+        let ended = load(hub, signals, log, storage, &mut traces).and_then(|()| {
+            storage.start(scope, hub)?;
+            hub.service.loading.end();
             tracing::info!("ready to accept connections");
             tell_manager(ServiceState::Ready);
-            wait_for_end(hub, signals, log)
+            wait(hub, signals, log, None).map(drop)
         });
         tell_manager(ServiceState::Stopping);
+        hub.service.switching.stop();
         hub.service.saving.stop();
         hub.stop();
         ended
     })?;
-    if let Some(data) = data {
+    if let Some(data) = storage.data() {
         saving::run_last(hub, data.disk());
     }
     if let Some(log) = hub.service.durability.log() {
@@ -129,37 +129,83 @@ fn serve(
     Ok(())
 }
 
-/// Brings the data back from disk, where it is kept there.
-fn start_data(hub: &Arc<NodeHub>, data: Option<&DataDirectory>) -> Result<(), StartError> {
-    let node = &hub.service;
-    if let Some(data) = data {
-        let shown = progress::show(hub);
-        data.recover(hub)?;
-        drop(shown);
-        let weak = Arc::downgrade(hub);
-        node.config.on_change(&["appendfsync"], move |config| {
-            let hub = weak.upgrade();
-            if let Some(log) = hub.as_ref().and_then(|hub| hub.service.durability.log()) {
-                log.set_mode(recovery::sync_mode(config));
+fn start_workers<'scope, 'env>(
+    scope: &'scope Scope<'scope, 'env>,
+    hub: &'env Arc<NodeHub>,
+) -> io::Result<()> {
+    let cpus = affinity::available_cpus();
+    let count = hub.options().workers;
+    for index in 0..count {
+        // With more workers than processors a pinned one would wait for its own processor
+        // while another is free.
+        let cpu = (count <= cpus.len()).then(|| cpus[index]);
+        let name = format!("worker-{index}");
+        let body = move || {
+            if let Some(cpu) = cpu
+                && let Err(error) = affinity::pin_current_thread(cpu)
+            {
+                tracing::warn!(%error, "this worker is not pinned");
             }
-            Ok(())
-        });
+            run_worker(&**hub, index);
+        };
+        std::thread::Builder::new().name(name).spawn_scoped(scope, body)?;
     }
-    // What is in memory is not in the log while none is kept: to begin one takes a restart (E16).
-    let has_log = node.durability.log().is_some();
-    node.config.on_change(&["appendonly"], move |config| {
-        let wanted = config.values().flag("appendonly");
-        if wanted == has_log { Ok(()) } else { Err(ApplyError::Restart) }
-    });
-    node.loading.end();
     Ok(())
 }
 
-/// Handles signals until one of them, or SHUTDOWN, ends the server.
-fn wait_for_end(hub: &NodeHub, signals: &Signals, log: &Logging) -> Result<(), StartError> {
+/// Brings the data back from disk, where it is kept there. Whoever wants the server to end
+/// meanwhile is obeyed at once: nothing was changed yet that would have to be brought to an end.
+fn load(
+    hub: &Arc<NodeHub>,
+    signals: &Signals,
+    log: &Logging,
+    storage: &Storage,
+    traces: &mut Option<Traces>,
+) -> Result<(), StartError> {
+    let Some(data) = storage.data() else { return Ok(()) };
+    let bell = EventFd::new()?;
+    let mut shown = Some(progress::show(hub));
+    std::thread::scope(|scope| {
+        let body = || {
+            let outcome = data.recover(hub);
+            // It refuses only when rung 2^64 - 2 times.
+            let _ = bell.ring();
+            outcome
+        };
+        let loader = std::thread::Builder::new().name("recovery".into());
+        let loader = loader.spawn_scoped(scope, body)?;
+        if wait(hub, signals, log, Some(&bell))? == Woken::ByEnd {
+            tracing::info!("the data was not loaded yet; nothing on disk was changed");
+            drop((shown.take(), traces.take()));
+            std::process::exit(0);
+        }
+        let failed = || io::Error::other("the thread that loads the data failed");
+        loader.join().unwrap_or_else(|_| Err(failed().into()))
+    })
+}
+
+/// What the main thread was woken by.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    /// Somebody wants the server to end.
+    ByEnd,
+    /// The bell that was given.
+    ByBell,
+}
+
+/// Handles signals until one of them, or SHUTDOWN, ends the server, or `bell` rings.
+fn wait(
+    hub: &NodeHub,
+    signals: &Signals,
+    log: &Logging,
+    bell: Option<&EventFd>,
+) -> Result<Woken, StartError> {
     let epoll = Epoll::new()?;
     epoll.add(signals, TOKEN_SIGNAL, Interest::READABLE)?;
     epoll.add(&hub.service.shutdown.bell, TOKEN_SHUTDOWN, Interest::READABLE)?;
+    if let Some(bell) = bell {
+        epoll.add(bell, TOKEN_BELL, Interest::READABLE)?;
+    }
     let mut events = Events::with_capacity(4);
     loop {
         epoll.wait(&mut events, None)?;
@@ -169,7 +215,7 @@ fn wait_for_end(hub: &NodeHub, signals: &Signals, log: &Logging) -> Result<(), S
                     tracing::info!(?signal, "ending");
                     // A second one ends the process at once.
                     signals.let_ends_through()?;
-                    return Ok(());
+                    return Ok(Woken::ByEnd);
                 }
                 Signal::Hangup => {
                     reopen(log);
@@ -180,7 +226,12 @@ fn wait_for_end(hub: &NodeHub, signals: &Signals, log: &Logging) -> Result<(), S
         }
         if hub.service.shutdown.requested.load(SeqCst) {
             tracing::info!("ending: SHUTDOWN was called");
-            return Ok(());
+            return Ok(Woken::ByEnd);
+        }
+        if let Some(bell) = bell
+            && bell.drain()?
+        {
+            return Ok(Woken::ByBell);
         }
     }
 }

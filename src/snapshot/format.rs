@@ -177,7 +177,7 @@ pub struct FileHead {
     pub version: u32,
     /// The data that the snapshot is of.
     pub database_id: u64,
-    /// How many snapshots and logs of this data there were before.
+    /// The generation of the log that was kept when it was taken; 0: none was kept.
     pub generation: u64,
 }
 

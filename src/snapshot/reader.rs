@@ -22,7 +22,7 @@ pub struct SnapshotInfo {
     pub database_id: u64,
     /// The number that tells it from others.
     pub snapshot_id: u64,
-    /// How many snapshots and logs of this data there were before.
+    /// The generation of the log that was kept when it was taken; 0: none was kept.
     pub generation: u64,
     /// The position of the log at which each shard was cut: the snapshot holds what records
     /// up to there, and that one itself, did to the shard.

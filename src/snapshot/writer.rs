@@ -36,7 +36,7 @@ pub struct SnapshotMeta {
     pub database_id: u64,
     /// A number that no other snapshot in the directory has: at random, or counted.
     pub snapshot_id: u64,
-    /// How many snapshots and logs of this data there were before.
+    /// The generation of the log that was kept when it was taken; 0: none was kept.
     pub generation: u64,
     /// Blocks are compressed where that saves something.
     pub compress: bool,

@@ -61,7 +61,7 @@ fn data(home: &Path) -> PathBuf {
 }
 
 /// The files whose names begin with `prefix`, in order.
-fn listed(home: &Path, prefix: &str) -> Vec<PathBuf> {
+pub fn listed(home: &Path, prefix: &str) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data(home)).expect("listed").flatten();
     let is_wanted = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
@@ -72,7 +72,7 @@ fn listed(home: &Path, prefix: &str) -> Vec<PathBuf> {
     paths
 }
 
-fn flip(path: &Path, offset: u64) {
+pub fn flip(path: &Path, offset: u64) {
     let file = std::fs::File::options().read(true).write(true).open(path).expect("opened");
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).expect("read");
@@ -80,19 +80,19 @@ fn flip(path: &Path, offset: u64) {
 }
 
 /// Offsets of the commits in a file of the log.
-fn commits(path: &Path) -> Vec<u64> {
+pub fn commits(path: &Path) -> Vec<u64> {
     let bytes = std::fs::read(path).expect("read");
     let begins = |at: &usize| bytes[*at..].starts_with(b"DWC1");
     (0..bytes.len()).step_by(4096).filter(begins).map(|at| at as u64).collect()
 }
 
 /// Files of the log that hold commits, the last one last.
-fn filled(home: &Path) -> Vec<PathBuf> {
+pub fn filled(home: &Path) -> Vec<PathBuf> {
     listed(home, "log-").into_iter().filter(|path| !commits(path).is_empty()).collect()
 }
 
 /// The one line in which a server says why it does not start.
-fn refusal(home: &Path) -> String {
+pub fn refusal(home: &Path) -> String {
     let mut server = Server::spawn_in(program(), home, &flags(&[])).expect("spawned");
     let until = Instant::now() + Duration::from_secs(20);
     while server.is_running() {
@@ -105,7 +105,7 @@ fn refusal(home: &Path) -> String {
     said.lines().last().unwrap_or_default().to_string()
 }
 
-fn forget_what_was_said(home: &Path) {
+pub fn forget_what_was_said(home: &Path) {
     let _ = std::fs::remove_file(home.join("said"));
 }
 

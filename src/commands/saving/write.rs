@@ -16,11 +16,14 @@ use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 pub(super) fn write_one(hub: &NodeHub, disk: &Arc<dyn Disk>) -> Result<Option<()>, SnapshotError> {
     let node = &hub.service;
     let (saving, log) = (&node.saving, node.durability.log());
+    if log.is_none() {
+        node.durability.step_base();
+    }
     let log_from = node.durability.position().min(node.durability.bodies_from());
     let meta = SnapshotMeta {
-        database_id: log.map_or(node.identity.started_ms, |log| log.id()),
+        database_id: node.durability.database_id(),
         snapshot_id: random_seed(),
-        generation: 0,
+        generation: log.map_or(0, |log| log.generation().into()),
         compress: node.config.values().flag("rdbcompression"),
     };
     let writer = SnapshotWriter::create(Arc::clone(disk), TEMPORARY, meta)?;
@@ -41,6 +44,7 @@ pub(super) fn write_one(hub: &NodeHub, disk: &Arc<dyn Disk>) -> Result<Option<()
     let needed = drop_old(&**disk)?;
     if let Some(log) = log {
         log.recycle_below(needed);
+        node.durability.bound(node.config.values().bytes("wal-max-bytes"));
     }
     Ok(Some(()))
 }

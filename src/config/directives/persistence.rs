@@ -39,6 +39,12 @@ pub(super) const ROWS: &[Directive] = &[
     )
     .restart(),
     row(
+        "wal-max-bytes",
+        Kind::memory(0),
+        "0",
+        "Length of the log that makes snapshots be taken; at twice that, writes are refused. 0: none.",
+    ),
+    row(
         "appendfilename",
         Kind::FileName("appendfilename"),
         "appendonly.aof",

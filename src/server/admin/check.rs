@@ -28,10 +28,14 @@ pub(super) struct LogReport {
     pub(super) tail: Tail,
 }
 
-/// Reads the log from `from` to its end, or to where it cannot be read.
-pub(super) fn read_log(data: &Data, from: u64) -> (LogReport, Result<(), ReadError>) {
+/// Reads the log behind `base` (all of it without one) to its end, or to where it cannot be read.
+pub(super) fn read_log(
+    data: &Data,
+    base: Option<&SnapshotInfo>,
+) -> (LogReport, Result<(), ReadError>) {
+    let from = base.map_or(0, |info| info.log_from);
     let mut report = LogReport { from, ..LogReport::default() };
-    let mut reader = match data.log(from) {
+    let mut reader = match data.log_behind(base) {
         Ok(reader) => reader,
         Err(error) => return (report, Err(error)),
     };
@@ -142,16 +146,21 @@ impl Check<'_> {
     }
 
     fn log(&mut self, data: &Data, whole: &[SnapshotInfo]) -> Result<(), AdminError> {
-        let oldest = whole.iter().map(|info| info.log_from).min();
-        let (report, outcome) = read_log(data, oldest.unwrap_or(0));
-        let Err(error) = outcome else { return self.end_of_log(&report) };
+        let oldest = whole.iter().min_by_key(|info| info.log_from);
+        let from = oldest.map_or(0, |info| info.log_from);
+        let newest = whole.first().filter(|info| info.log_from > from);
+        let (report, outcome) = read_log(data, oldest);
+        let Err(error) = outcome else {
+            self.end_of_log(&report)?;
+            let Some(at) = report.tail.anew else { return Ok(()) };
+            return self.anew(data, at, newest);
+        };
         if let ReadError::Io(error) = error {
             return Err(AdminError::Io(error));
         }
         self.damaged(&error)?;
-        let newest = whole.first().filter(|info| Some(info.log_from) > oldest);
         if let Some(newest) = newest
-            && let (report, Ok(())) = read_log(data, newest.log_from)
+            && let (report, Ok(())) = read_log(data, Some(newest))
         {
             self.line(format_args!(
                 "a server can still start, from {}: take two snapshots then (SAVE), and the \
@@ -161,6 +170,33 @@ impl Check<'_> {
             return self.end_of_log(&report);
         }
         Ok(())
+    }
+
+    /// The log was switched on at `at`.
+    fn anew(
+        &mut self,
+        data: &Data,
+        at: u64,
+        newest: Option<&SnapshotInfo>,
+    ) -> Result<(), AdminError> {
+        self.line(format_args!("the log was switched on at position {at}"))?;
+        if let Some(newest) = newest.filter(|info| info.log_from >= at) {
+            let (report, outcome) = read_log(data, Some(newest));
+            return match outcome {
+                Ok(()) => self.end_of_log(&report),
+                Err(ReadError::Io(error)) => Err(AdminError::Io(error)),
+                Err(error) => self.damaged(&error),
+            };
+        }
+        match data.snapshots.iter().find(|listed| listed.lsn >= at) {
+            Some(listed) => self.line(format_args!(
+                "what follows stands on {}, which is damaged: no server starts on this",
+                listed.name
+            )),
+            None => self.line(format_args!(
+                "the snapshot for that was not finished: a start leaves out what follows"
+            )),
+        }
     }
 
     fn end_of_log(&mut self, report: &LogReport) -> Result<(), AdminError> {

@@ -1,5 +1,6 @@
 //! A data directory as `dse-admin` finds it: nobody else's for as long as it is open.
 
+use super::super::recovery::base_of;
 use super::error::AdminError;
 use crate::limits::LOG_SEGMENT_BYTES;
 use crate::snapshot::names::{self as snapshots, Listed};
@@ -66,6 +67,17 @@ impl Data {
     /// The log from the file on that holds position `from`.
     pub(super) fn log(&self, from: u64) -> Result<LogReader<'_>, ReadError> {
         LogReader::open(&*self.disk, self.segment, from)
+    }
+
+    /// The log from where a snapshot needs it; from its beginning on without one.
+    pub(super) fn log_behind(
+        &self,
+        info: Option<&SnapshotInfo>,
+    ) -> Result<LogReader<'_>, ReadError> {
+        match info {
+            Some(info) => LogReader::behind(&*self.disk, self.segment, &base_of(info)),
+            None => self.log(0),
+        }
     }
 
     /// A snapshot, read and checked as a whole.

@@ -44,17 +44,17 @@ impl Keyspace {
             at: 0,
         };
         let base = keyspace.load_snapshot(data, until)?;
-        let (cuts, from) = match &base {
-            Some(info) => (info.cuts.clone(), info.log_from),
+        let cuts = match &base {
+            Some(info) => info.cuts.clone(),
             // Without a snapshot the log must hold everything.
             None if data.logs.is_empty() || data.log_begin() > 0 => {
                 return Err(too_early(data, data.log_begin()));
             }
-            None => (Box::new([0; SHARDS]), 0),
+            None => Box::new([0; SHARDS]),
         };
         keyspace.snapshot = base.as_ref().map(|info| info.file.clone());
-        keyspace.at = base.map_or(0, |info| info.largest_cut);
-        keyspace.replay(data, &cuts, from, until)?;
+        keyspace.at = base.as_ref().map_or(0, |info| info.largest_cut);
+        keyspace.replay(data, &cuts, base.as_ref(), until)?;
         Ok(keyspace)
     }
 
@@ -92,13 +92,13 @@ impl Keyspace {
         &mut self,
         data: &Data,
         cuts: &Cuts,
-        from: u64,
+        base: Option<&SnapshotInfo>,
         until: Until,
     ) -> Result<(), AdminError> {
         let config = Config::permissive();
         let mut replayer = Replayer::new(&self.node, cuts, &config);
         let mut last = None;
-        let mut reader = data.log(from)?;
+        let mut reader = data.log_behind(base)?;
         let mut reached = false;
         while !reached && let Some(chunk) = reader.next_chunk()? {
             reached = apply(&chunk, &mut replayer, until, &mut last)?;
@@ -110,6 +110,12 @@ impl Keyspace {
             self.warnings.push(format!(
                 "the end of the log is torn: {bytes} bytes at offset {offset} of {file} were \
                  never acknowledged and are left out"
+            ));
+        }
+        if let Some(at) = reader.tail().anew {
+            self.warnings.push(format!(
+                "the log was switched on at position {at}, behind a snapshot that is not there: \
+                 what follows is left out"
             ));
         }
         Ok(())

@@ -91,19 +91,20 @@ fn plan(data: &Data, steps: &mut Vec<Step>, out: Out<'_>) -> Result<(), AdminErr
             }
             Err(error) => return Err(error),
         };
-        match read_log(data, info.log_from) {
-            (_, Ok(())) => {
+        let (report, outcome) = read_log(data, Some(&info));
+        let lost = outcome.as_ref().err().and_then(ReadError::lost);
+        match (outcome, lost) {
+            (Ok(()), _) => {
+                tell_lost(&report, &last_error, !steps.is_empty(), out)?;
                 put_aside(beyond, steps);
                 return Ok(());
             }
             // A cut may lie behind the header of a commit that was not there yet.
-            (report, Err(ReadError::Damaged { lsn, synced, .. }))
-                if info.largest_cut <= lsn + LOG_COMMIT_HEADER =>
-            {
+            (Err(_), Some((lsn, synced))) if info.largest_cut <= lsn + LOG_COMMIT_HEADER => {
                 put_aside(beyond, steps);
                 return cut(data, &report, lsn, synced, steps, out);
             }
-            (_, Err(error)) => last_error = Some(error),
+            (Err(error), _) => last_error = Some(error),
         }
         beyond.push(listed.name.clone());
     }
@@ -113,17 +114,46 @@ fn plan(data: &Data, steps: &mut Vec<Step>, out: Out<'_>) -> Result<(), AdminErr
     if data.log_begin() > 0 {
         return Err(beyond_repair(last_error));
     }
-    match read_log(data, 0) {
-        (_, Ok(())) if !data.logs.is_empty() => {
+    let (report, outcome) = read_log(data, None);
+    let lost = outcome.as_ref().err().and_then(ReadError::lost);
+    match (outcome, lost) {
+        (Ok(()), _) if !data.logs.is_empty() => {
+            tell_lost(&report, &last_error, !steps.is_empty(), out)?;
             put_aside(beyond, steps);
             Ok(())
         }
-        (report, Err(ReadError::Damaged { lsn, synced, .. })) => {
+        (_, Some((lsn, synced))) => {
             put_aside(beyond, steps);
             cut(data, &report, lsn, synced, steps, out)
         }
-        (_, outcome) => Err(beyond_repair(last_error.or(outcome.err()))),
+        (outcome, _) => Err(beyond_repair(last_error.or(outcome.err()))),
     }
+}
+
+/// Says what is lost although the log is read to its end: that a snapshot knew it to be longer, or
+/// that it was switched on behind one that is damaged.
+fn tell_lost(
+    report: &LogReport,
+    error: &Option<ReadError>,
+    is_damaged: bool,
+    out: Out<'_>,
+) -> Result<(), AdminError> {
+    if let Some((lsn, synced)) = error.as_ref().and_then(ReadError::lost) {
+        writeln!(
+            out,
+            "the log ends at position {lsn}; writes from there to position {synced} were \
+             acknowledged and are lost"
+        )
+        .map_err(AdminError::Output)?;
+    }
+    if let Some(at) = report.tail.anew.filter(|_| is_damaged) {
+        writeln!(
+            out,
+            "the log was switched on at position {at}: all that was acknowledged since is lost"
+        )
+        .map_err(AdminError::Output)?;
+    }
+    Ok(())
 }
 
 fn beyond_repair(error: Option<ReadError>) -> AdminError {
