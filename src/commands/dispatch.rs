@@ -53,6 +53,10 @@ impl Service for Node {
         self.durability.log().is_some_and(|log| log.is_broken())
     }
 
+    fn fail_held(&self, session: &Session, out: &mut OutQueue, released: u64) -> bool {
+        durability::fail_held(self, session, out, released)
+    }
+
     fn open(&self, card: &Card) -> Result<Session, Vec<u8>> {
         super::connection::admit(self, card)
     }

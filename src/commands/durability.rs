@@ -13,7 +13,7 @@ use super::table::{Command, Run, TABLE, flags};
 use crate::engine::CmdError;
 use crate::limits::{LOG_BLOCK_BYTES, LOG_FRAGMENT_BYTES};
 use crate::net::{ConnId, Flow, Io};
-use crate::resp::Args;
+use crate::resp::{Args, OutQueue, Reply};
 use crate::store::ShardSet;
 use crate::sync::reclaim;
 use crate::wal::record::{BODY_MAX, put_command};
@@ -264,6 +264,20 @@ pub(super) fn broken(why: &str) -> CmdError {
         "MISCONF the log cannot be written, whether the last changes are on disk is not known: \
          {why}; mend the disk and restart the server"
     ))
+}
+
+/// Tells a client of a broken log in the place of each reply that will never be released. A
+/// connection to which messages are sent is closed: among them nobody could tell what failed.
+pub(super) fn fail_held(node: &Node, session: &Session, out: &mut OutQueue, released: u64) -> bool {
+    let health = node.durability.log().map(|log| log.health());
+    let (Some(Health::Broken(why)), None, false) =
+        (health, &session.subscriptions, session.monitor)
+    else {
+        return false;
+    };
+    let mut error = OutQueue::default();
+    broken(&why).write_to(&mut Reply::new(&mut error, session.protocol));
+    out.fail_held(released, error.buf_mut())
 }
 
 /// Puts the body of a request that is too long for one record into the log, as far as there is

@@ -189,7 +189,8 @@ fn log_lines(view: &View<'_>, out: &mut String) {
     };
     let (stats, histograms) = (log.stats(), log.stats().histograms());
     let status = if log.health() == Health::Good { "ok" } else { "err" };
-    let lines: [(&str, u64); 17] = [
+    let lines: [(&str, u64); 18] = [
+        ("log_begin", log.begin()),
         ("log_position", log.end()),
         ("log_durable", log.durable()),
         ("log_written", log.written()),

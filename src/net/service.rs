@@ -17,9 +17,11 @@ pub trait Service: Send + Sync + Sized + 'static {
     fn now_ms(&self) -> u64;
     /// The LSN whose replies may leave.
     fn released_lsn(&self) -> u64;
-    /// True when nothing more will be released: connections whose replies are held are closed,
-    /// since nobody can say what became of their requests.
+    /// True when nothing more will be released than is now.
     fn gives_up(&self) -> bool;
+    /// Nothing beyond `released` will be released: replaces what is held in `out` by what its
+    /// client is to be told of it. False: the connection is closed.
+    fn fail_held(&self, session: &Self::Session, out: &mut OutQueue, released: u64) -> bool;
     /// A connection was accepted: its state, or the bytes to answer before it is closed.
     fn open(&self, card: &Card) -> Result<Self::Session, Vec<u8>>;
     /// Limits for the next requests of a connection.

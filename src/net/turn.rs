@@ -473,7 +473,15 @@ impl<S: Service> Link<S> {
         if self.blocked || self.out.is_empty() {
             return Ok(());
         }
-        self.released = cx.hub.service.released_lsn();
+        let service = &cx.hub.service;
+        self.released = service.released_lsn();
+        if self.out.is_gated() && service.gives_up() {
+            // What was released last may have been released since we looked.
+            self.released = service.released_lsn();
+            if !service.fail_held(&self.session, &mut self.out, self.released) {
+                return Err(io::Gone);
+            }
+        }
         self.blocked = io::send_all(&self.fd, &mut self.out, self.released)?;
         Ok(())
     }

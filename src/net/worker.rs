@@ -77,14 +77,20 @@ impl<S: Service> Worker<'_, S> {
             && after <= released
         {
             self.held.pop();
-            let id = ConnId::from_bits(bits);
-            let Some(slot) = self.hub.slot(id.index) else { continue };
-            if let Some(turn) = slot.cell.start(id.generation, flags::WRITABLE) {
-                self.run(id, turn);
-            }
+            self.run_held(ConnId::from_bits(bits));
         }
         if self.hub.service.gives_up() {
-            self.held.drain().for_each(|Reverse((_, bits))| self.hub.kill(ConnId::from_bits(bits)));
+            // Their turns find it out, and tell their clients.
+            for Reverse((_, bits)) in std::mem::take(&mut self.held) {
+                self.run_held(ConnId::from_bits(bits));
+            }
+        }
+    }
+
+    fn run_held(&mut self, id: ConnId) {
+        let Some(slot) = self.hub.slot(id.index) else { return };
+        if let Some(turn) = slot.cell.start(id.generation, flags::WRITABLE) {
+            self.run(id, turn);
         }
     }
 

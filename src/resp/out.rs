@@ -13,6 +13,8 @@
 use crate::limits::OUTPUT_COMPACT_MIN;
 use std::collections::VecDeque;
 
+mod held;
+
 /// A large value that is sent from where it lies.
 pub trait LargeReply: Send {
     /// The bytes to send.

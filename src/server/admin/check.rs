@@ -152,8 +152,16 @@ impl Check<'_> {
         let (report, outcome) = read_log(data, oldest);
         let Err(error) = outcome else {
             self.end_of_log(&report)?;
-            let Some(at) = report.tail.anew else { return Ok(()) };
-            return self.anew(data, at, newest);
+            if let Some(at) = report.tail.anew {
+                return self.anew(data, at, newest);
+            }
+            // The newest may know of more than what is there.
+            let outcome = newest.map_or(Ok(()), |newest| read_log(data, Some(newest)).1);
+            return match outcome {
+                Ok(()) => Ok(()),
+                Err(ReadError::Io(error)) => Err(AdminError::Io(error)),
+                Err(error) => self.damaged(&error),
+            };
         };
         if let ReadError::Io(error) = error {
             return Err(AdminError::Io(error));
