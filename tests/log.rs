@@ -370,3 +370,20 @@ fn what_an_earlier_life_wrote_ahead_is_never_read_again() {
     assert_eq!(left.iter().filter(stale).count(), 0, "{left:?}");
     log.close();
 }
+
+/// What is held for company is written all the same when none comes, also by a log that rested.
+#[test]
+fn a_short_record_behind_a_long_one_is_written_though_nobody_asks() {
+    for mode in [SyncMode::Always, SyncMode::EverySecond, SyncMode::Never] {
+        let disk = MemoryDisk::new();
+        let log = open(&disk, mode, &Tail::default());
+        for value in 0..20 {
+            let ballast = if value % 2 == 0 { 3000 } else { 0 };
+            let after = append(&log, value, ballast);
+            log.kick();
+            wait("release", || log.released() >= after);
+            std::thread::sleep(Duration::from_millis(3 * (value % 4)));
+        }
+        log.close();
+    }
+}
