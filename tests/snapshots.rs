@@ -245,3 +245,53 @@ fn save_does_not_wait_for_the_rate() {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn a_start_tells_how_far_it_is() {
+    let home = tempfile::tempdir().expect("a directory");
+    let server = start(home.path(), &[]);
+    let mut client = server.client();
+    fill_all(&mut client, &mut Random::new(1));
+    assert_eq!(call(&mut client, "SAVE"), Value::Simple(b"OK".into()));
+    for batch in 0..150 {
+        let one = |number: usize| encode(&["SET".to_string(), format!("k{number}"), "v".into()]);
+        let bytes: Vec<u8> = (0..1000).flat_map(|number| one(batch * 1000 + number)).collect();
+        assert!(client.send(&bytes), "sent");
+        (0..1000).for_each(|_| drop(client.read().expect("a reply")));
+    }
+    server.kill();
+    let flags = ["--appendonly", "yes", "--save", "", "--wal-segment-bytes", "4mb"];
+    let flags = flags.map(str::to_string);
+    let program = Path::new(env!("CARGO_BIN_EXE_dse-server"));
+    let server = Server::spawn_in(program, home.path(), &flags).expect("started");
+    let began = Instant::now();
+    let mut client = loop {
+        if let Ok(client) = Client::connect(server.address) {
+            break client;
+        }
+        assert!(began.elapsed() < SNAPSHOT_WAIT_MAX, "the server does not listen");
+    };
+    let (mut refused, mut looks) = (0, 0);
+    loop {
+        match call(&mut client, "GET k1") {
+            Value::Error(text) => {
+                let text = String::from_utf8_lossy(&text).into_owned();
+                assert!(text.starts_with("LOADING ") && text.ends_with("% done)"), "{text}");
+                refused += 1;
+            }
+            found => break assert_eq!(found, Value::bulk("v")),
+        }
+        let wanted = ["start_time", "total_bytes", "loaded_bytes", "loaded_perc", "eta_seconds"];
+        let [began, total, loaded, percent, _] =
+            wanted.map(|name| info(&mut client, &format!("loading_{name}")).unwrap_or(-1.0));
+        // It may have ended between two of these looks.
+        if total > 0.0 && loaded > 0.0 && percent > 0.0 {
+            looks += 1;
+            assert!(began > 1.6e9 && loaded <= total, "{began} {loaded} {total}");
+            assert!(percent < 100.0, "{percent}");
+        }
+    }
+    assert!(refused > 0 && looks > 0, "{refused} times refused, {looks} looks");
+    assert_eq!(info(&mut client, "loading"), Some(0.0));
+    assert_eq!(info(&mut client, "loading_total_bytes"), None);
+}
