@@ -474,13 +474,11 @@ impl<S: Service> Link<S> {
             return Ok(());
         }
         let service = &cx.hub.service;
+        let gives_up = self.out.is_gated() && service.gives_up();
+        // Loaded after that look: if there will be no more, this is the last.
         self.released = service.released_lsn();
-        if self.out.is_gated() && service.gives_up() {
-            // What was released last may have been released since we looked.
-            self.released = service.released_lsn();
-            if !service.fail_held(&self.session, &mut self.out, self.released) {
-                return Err(io::Gone);
-            }
+        if gives_up && !service.fail_held(&self.session, &mut self.out, self.released) {
+            return Err(io::Gone);
         }
         self.blocked = io::send_all(&self.fd, &mut self.out, self.released)?;
         Ok(())

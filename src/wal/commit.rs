@@ -1,9 +1,10 @@
 //! Commits: what the log writes at once, and the unit that is there or not after a crash.
 //!
 //! ```text
-//!   0       4      8      16    20     24       32         40           44       48       56      60
-//!   | magic | crc  | lsn  | len | used | synced | clock_ms | generation | records | log id | flags | 0 |
-//!   64: records, back to back, up to `used`; zeroes up to `len` (a multiple of 4096)
+//!   0       4      8      16    20     24       32         40           44       48       56
+//!   | magic | crc  | lsn  | len | used | synced | clock_ms | generation | records | log id |
+//!   56: flags, 60: 0, 64: records, back to back, up to `used`; zeroes up to `len` (a multiple
+//!   of 4096)
 //! ```
 //!
 //! All numbers are little-endian. `crc` is the CRC-32C of everything behind it. `lsn` must be

@@ -23,8 +23,10 @@ use super::names::{self, LogName};
 use super::record::Record;
 use crate::limits::{LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_WRITES_MAX};
 use crate::sys::disk::{Disk, DiskFile, OpenMode};
-use std::fmt;
-use std::io;
+
+mod error;
+
+pub use error::ReadError;
 
 /// What the end of a log looks like.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,96 +75,6 @@ pub struct Torn {
     /// Bytes from there to the end of the last block that was written.
     pub bytes: u64,
 }
-
-/// Why a log cannot be read.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The disk failed.
-    Io(io::Error),
-    /// Bytes that were durable are damaged.
-    Damaged {
-        /// The file.
-        file: String,
-        /// Where in it.
-        offset: u64,
-        /// The position in the log.
-        lsn: u64,
-        /// Up to where writes were acknowledged.
-        synced: u64,
-    },
-    /// The log begins behind the position that is needed.
-    Gap {
-        /// The first position needed.
-        need: u64,
-        /// The first position there.
-        have: u64,
-    },
-    /// No file holds a position at which the log must go on.
-    Missing {
-        /// The first position that is missing.
-        lsn: u64,
-        /// Up to where writes were acknowledged.
-        synced: u64,
-    },
-    /// A file belongs to another log.
-    Foreign {
-        /// The file.
-        file: String,
-        /// The file that it does not belong to.
-        other: String,
-    },
-}
-
-impl ReadError {
-    /// The position from which on the log is lost, and up to where writes were acknowledged;
-    /// `None` if it cannot be read for another reason.
-    pub fn lost(&self) -> Option<(u64, u64)> {
-        match self {
-            ReadError::Damaged { lsn, synced, .. } | ReadError::Missing { lsn, synced } => {
-                Some((*lsn, *synced))
-            }
-            _ => None,
-        }
-    }
-}
-
-impl From<io::Error> for ReadError {
-    fn from(error: io::Error) -> ReadError {
-        ReadError::Io(error)
-    }
-}
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ReadError::Io(error) => write!(f, "the log cannot be read: {error}"),
-            ReadError::Damaged { file, offset, lsn, synced } => write!(
-                f,
-                "the log is damaged: {file} at offset {offset} (position {lsn}), while writes up \
-                 to position {synced} were acknowledged; 'dse-admin check DIR' shows what is left, \
-                 'dse-admin repair DIR' cuts the log there"
-            ),
-            ReadError::Gap { need, have } => write!(
-                f,
-                "the log begins at position {have}, but what is before it is needed from {need} \
-                 on and no snapshot holds it; put the missing files back"
-            ),
-            ReadError::Missing { lsn, synced } => write!(
-                f,
-                "a file of the log is missing: none holds position {lsn} (it would be called \
-                 log-{lsn:016x}-*.dse or begin below), while writes up to position {synced} were \
-                 acknowledged; put it back, or let 'dse-admin repair DIR' end the log there"
-            ),
-            ReadError::Foreign { file, other } => write!(
-                f,
-                "{file} and {other} belong to different databases; move the one that is not \
-                 wanted, and what came with it, out of this directory"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
 
 /// Reads a log chunk by chunk.
 pub struct LogReader<'d> {
@@ -388,7 +300,8 @@ impl<'d> LogReader<'d> {
 
     /// Looks at every block from `place` to the end of its file for commits of this log, and at
     /// the first chunks of the files behind: a log fills a file before it begins the next one.
-    /// Where the log begins anew it ends: what is there says nothing of what is here. Returns the end of the last block that this generation wrote, whole or not.
+    /// Where the log begins anew it ends: what is there says nothing of what is here. Returns
+    /// the end of the last block that this generation wrote, whole or not.
     fn scan_behind(&mut self, place: u64) -> Result<Option<u64>, ReadError> {
         let mut last = None;
         let mut at = place;

@@ -204,7 +204,7 @@ fn the_log_goes_off_and_on_and_a_kill_finds_all_that_was_acknowledged_while_it_w
         count = found(&server);
         assert!(
             (floor..=sent).contains(&count),
-            "round {round}, seed {seed}: {count} operations are there, {floor} were kept, {sent} sent"
+            "round {round}, seed {seed}: {count} operations are there, {floor} kept, {sent} sent"
         );
         if random.chance(50) { server.kill() } else { end(server) }
     }

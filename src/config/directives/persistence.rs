@@ -42,7 +42,7 @@ pub(super) const ROWS: &[Directive] = &[
         "wal-max-bytes",
         Kind::memory(0),
         "0",
-        "Length of the log that makes snapshots be taken; at twice that, writes are refused. 0: none.",
+        "Bytes of the log that ask for a snapshot; at twice that, writes are refused. 0: none.",
     ),
     row(
         "appendfilename",
