@@ -207,6 +207,9 @@ pub const LOG_QUIET_MS: u64 = 20;
 pub const LOG_LIVES_MAX: usize = 256;
 /// Milliseconds between two looks whether the requests are done that a switch of the log waits for.
 pub const SWITCH_WAIT_MS: u64 = 1;
+/// Changes of what is kept on disk whose failure is remembered for those who asked for them; who
+/// comes later is told that it is done, and finds the directive as it was.
+pub const SWITCH_FAILURES_KEPT: usize = 64;
 /// Seconds until a snapshot is tried again that the length of the log asks for, after one failed.
 pub const SAVE_RETRY_S: u64 = 5;
 /// Segments of the log prepared ahead of the one in use.

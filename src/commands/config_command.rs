@@ -49,18 +49,17 @@ fn set(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     let pairs: Vec<(&[u8], &[u8])> =
         (2..args.len()).step_by(2).map(|at| (args.get(at), args.get(at + 1))).collect();
     let caller = if cx.card.is_from_here() { Caller::Local } else { Caller::Remote };
+    let asked = cx.node().switching.asked();
     let changed = cx.node().config.set_many(caller, &pairs).map_err(refused)?;
     for change in &changed {
         tracing::info!(name = change.name, old = change.old, new = change.new, "CONFIG SET");
     }
-    let is_storage = changed.iter().any(|change| ["appendonly", "save"].contains(&change.name));
-    match cx.node().switching.pending().filter(|_| is_storage && !cx.in_exec) {
-        Some(number) => switched(cx, number, reply),
-        None => {
-            reply.ok();
-            Ok(())
-        }
+    let number = cx.node().switching.asked();
+    if number > asked && !cx.in_exec {
+        return switched(cx, number, reply);
     }
+    reply.ok();
+    Ok(())
 }
 
 /// Answers when the storage has followed the configuration. A transaction cannot wait: there the

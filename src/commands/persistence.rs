@@ -110,7 +110,7 @@ pub(super) fn info(view: &View<'_>, out: &mut String) {
     };
     let percent = if in_progress { report.progress().percent } else { 0.0 };
     let (is_logged, is_opening) = (node.durability.log().is_some(), node.switching.is_opening());
-    let log_state = match (is_logged, node.switching.pending().is_some()) {
+    let log_state = match (is_logged, node.switching.is_pending()) {
         (true, _) if is_opening => "opening",
         (_, true) => "switching",
         (true, false) => "on",

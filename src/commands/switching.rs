@@ -14,9 +14,10 @@
 //! Deliberately absent: how a log is opened and closed; that is the server's (`server::storage`).
 
 use super::node::NodeHub;
-use crate::limits::SWITCH_WAIT_MS;
+use crate::limits::{SWITCH_FAILURES_KEPT, SWITCH_WAIT_MS};
 use crate::net::ConnId;
 use crate::sync::reclaim;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
@@ -35,8 +36,8 @@ pub struct Switching {
 struct State {
     asked: u64,
     finished: u64,
-    /// Why the last one failed.
-    error: Option<String>,
+    /// The last numbers that failed, all up to the second of a pair, and why.
+    failed: VecDeque<(u64, u64, String)>,
     waiting: Vec<ConnId>,
     stopping: bool,
 }
@@ -48,10 +49,15 @@ impl Switching {
         self.bell.notify_all();
     }
 
-    /// The number of what was asked for last, if it is not done.
-    pub fn pending(&self) -> Option<u64> {
+    /// The number of what was asked for last.
+    pub fn asked(&self) -> u64 {
+        self.lock().asked
+    }
+
+    /// True while something is to be done.
+    pub fn is_pending(&self) -> bool {
         let state = self.lock();
-        (state.asked > state.finished).then_some(state.asked)
+        state.asked > state.finished
     }
 
     /// What became of that number; if nothing yet, `id` is resumed when it is done.
@@ -61,7 +67,8 @@ impl Switching {
             state.waiting.push(id);
             return None;
         }
-        Some(state.error.clone().map_or(Ok(()), Err))
+        let is_it = |(first, last, _): &&(u64, u64, String)| (*first..=*last).contains(&number);
+        Some(state.failed.iter().find(is_it).map_or(Ok(()), |(_, _, why)| Err(why.clone())))
     }
 
     /// Waits until something is asked for; its number, or `None` at the end of the server.
@@ -76,8 +83,14 @@ impl Switching {
     /// Tells those who wait for `number` and what was asked before.
     pub fn finish(&self, number: u64, outcome: Result<(), String>, hub: &NodeHub) {
         let mut state = self.lock();
+        if let Err(why) = outcome {
+            let first = state.finished + 1;
+            state.failed.push_back((first, number, why));
+            if state.failed.len() > SWITCH_FAILURES_KEPT {
+                state.failed.pop_front();
+            }
+        }
         state.finished = number;
-        state.error = outcome.err();
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.into_iter().for_each(|id| hub.resume(id));

@@ -272,7 +272,7 @@ fn a_directory_with_data_that_was_not_loaded_is_not_taken() {
     end(server);
     let server = start(home.path(), false, &["--save", ""]).expect("started");
     let mut client = server.client();
-    for command in [["appendonly", "yes"], ["save", "60 1"]] {
+    for command in [["appendonly", "yes"], ["save", "60 1"]].repeat(20) {
         let why = refused(&mut client, &["CONFIG", "SET", command[0], command[1]]);
         assert!(why.contains("not loaded") && why.contains(".dse"), "{why}");
         let have = call(&mut client, &["CONFIG", "GET", command[0]]);
