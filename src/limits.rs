@@ -195,6 +195,8 @@ pub const LOG_COMMIT_HEADER: u64 = 64;
 pub const LOG_RECORD_MAX: usize = 256 * 1024;
 /// Bytes of a request that one fragment of it takes: four fit between two headers of commits.
 pub const LOG_FRAGMENT_BYTES: usize = 262_000;
+/// Writes in a row that the system took less than a block of; one more is an error.
+pub const DISK_STALLS_MAX: u32 = 100;
 /// Writes of the log under way at once.
 pub const LOG_WRITES_MAX: usize = 4;
 /// With a write under way, another one starts only for this many bytes.

@@ -46,7 +46,7 @@ struct Effort {
 /// In the gate.
 const SOME: Effort = Effort { moments: 60, combinations: 256, samples: 1500, recordings: 3 };
 /// In `scripts/crash_states`.
-const ALL: Effort = Effort { moments: 0, combinations: 1 << 12, samples: 0, recordings: 40 };
+const ALL: Effort = Effort { moments: 0, combinations: 1 << 12, samples: 0, recordings: 20 };
 
 fn effort() -> Effort {
     if number("DSE_CRASH_STATES") == Some(0) { ALL } else { SOME }

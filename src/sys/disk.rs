@@ -11,6 +11,7 @@
 //! what is on the disk; the caller decides.
 
 use super::failure::failed;
+use crate::limits::DISK_STALLS_MAX;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -196,6 +197,7 @@ impl BlockFile {
     fn write_all(file: &File, mut bytes: &[u8], mut offset: u64, flags: i32) -> io::Result<()> {
         debug_assert!(bytes.len().is_multiple_of(DISK_ALIGN));
         debug_assert!(offset.is_multiple_of(DISK_ALIGN as u64));
+        let mut stalls = 0;
         while !bytes.is_empty() {
             let piece = libc::iovec { iov_base: bytes.as_ptr() as *mut _, iov_len: bytes.len() };
             let (fd, at) = (file.as_raw_fd(), offset as libc::off_t);
@@ -209,11 +211,12 @@ impl BlockFile {
                 }
                 return Err(error);
             }
-            if wrote == 0 {
-                return Err(io::Error::from(io::ErrorKind::WriteZero));
-            }
             // A short write may end inside a block; the block is written again as a whole.
             let whole = wrote as usize / DISK_ALIGN * DISK_ALIGN;
+            stalls = if whole == 0 { stalls + 1 } else { 0 };
+            if wrote == 0 || stalls > DISK_STALLS_MAX {
+                return Err(io::Error::from(io::ErrorKind::WriteZero));
+            }
             bytes = &bytes[whole..];
             offset += whole as u64;
         }

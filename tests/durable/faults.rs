@@ -34,6 +34,7 @@ const CASES: &[Case] = &[
     ("fsync:error=EINTR:when=1+2", false, &[]),
     // Writes that take less than they were given: a part of the first block, or nothing.
     ("pwritev2:retval=512:when=3+3", false, &[]),
+    ("pwritev2:retval=512:when=50+", true, &[]),
     ("pwritev2:retval=0:when=60", true, &[]),
     ("pwritev2:retval=0:when=50+9", true, &[]),
     ("pwritev2:delay_enter=20000", false, &[]),
