@@ -5,18 +5,21 @@
 //! nothing is written to the log: what was accepted once is applied.
 //!
 //! Several threads replay beside each other: each sees all records in order and applies those of
-//! its shards; for a record of several shards they meet, and one applies it.
+//! its shards; for a record of several shards they meet, and one applies it. Records of one command
+//! with one key, which most are, go in batches: the processor fetches their buckets from memory
+//! beside each other.
 
 use super::dispatch::shards_of;
 use super::node::Node;
 use super::table::{Command, LOOKUP, Run, TABLE};
 use crate::config::Config;
 use crate::engine::{Effects, Moment, Tally, Txn, TxnParts, seed_of};
-use crate::limits::SHARDS;
+use crate::limits::{BATCH_COMMANDS, SHARDS};
 use crate::resp::{Args, OutQueue, OwnedArgs, Protocol, Reply};
-use crate::store::{Held, ShardSet};
-use crate::wal::record::{Record, SEMANTICS, take_command};
-use crate::wal::{RecordKind, SEVERAL_SHARDS};
+use crate::store::{Held, Key, ShardSet};
+use crate::sync::reclaim;
+use crate::wal::record::{Record, SEMANTICS, take_command, take_command_with};
+use crate::wal::{RecordKind, RecordMeta, SEVERAL_SHARDS};
 use std::collections::HashMap;
 use std::fmt;
 
@@ -43,6 +46,26 @@ impl fmt::Display for ReplayError {
 
 impl std::error::Error for ReplayError {}
 
+/// Which records of a log a thread applies.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// The thread, from 0.
+    pub index: usize,
+    /// How many threads there are.
+    pub of: usize,
+}
+
+/// A record of one command with one key, on its way to the store.
+struct Pending {
+    lsn: u64,
+    meta: RecordMeta,
+    command: &'static Command,
+    db: u8,
+    args: OwnedArgs,
+    hash: u64,
+    hash_slot: u16,
+}
+
 /// One thread's part in a replay.
 pub struct Replayer<'n> {
     node: &'n Node,
@@ -53,6 +76,10 @@ pub struct Replayer<'n> {
     replies: OutQueue,
     /// Bodies that came in fragments.
     bodies: HashMap<u64, Vec<u8>>,
+    /// Records that are decoded, and not applied yet.
+    pending: Vec<Pending>,
+    /// Room for the arguments of pending records.
+    spare: Vec<OwnedArgs>,
     /// Records applied.
     pub applied: u64,
 }
@@ -68,6 +95,8 @@ impl<'n> Replayer<'n> {
             tally: Tally::default(),
             replies: OutQueue::default(),
             bodies: HashMap::new(),
+            pending: Vec::with_capacity(BATCH_COMMANDS),
+            spare: Vec::new(),
             applied: 0,
         }
     }
@@ -75,6 +104,101 @@ impl<'n> Replayer<'n> {
     /// Whether the record must be seen by all threads together. Otherwise it belongs to its shard.
     pub fn is_common(record: &Record<'_>) -> bool {
         record.meta.shard == SEVERAL_SHARDS || record.meta.kind == RecordKind::Joined
+    }
+
+    /// Applies those of `records`, a piece of the log, that belong to this thread. `meet` waits
+    /// until all threads call it. Goes on behind an error, so that the others meet nobody in
+    /// vain; the first is returned.
+    pub fn apply_share<'r>(
+        &mut self,
+        records: impl Iterator<Item = Record<'r>>,
+        share: Share,
+        meet: impl Fn(),
+    ) -> Result<(), ReplayError> {
+        let mut outcome = Ok(());
+        for record in records {
+            let is_common = Replayer::is_common(&record);
+            let owner = if is_common { 0 } else { record.meta.shard as usize };
+            if is_common {
+                outcome = outcome.and(self.apply_pending());
+                meet(); // All before it are applied.
+            }
+            if owner % share.of == share.index {
+                let applied = match is_common {
+                    true => self.apply(&record),
+                    false => self.apply_soon(&record),
+                };
+                outcome = outcome.and(applied);
+            }
+            if is_common {
+                meet(); // None behind it is applied before.
+            }
+        }
+        outcome.and(self.apply_pending())
+    }
+
+    /// Applies a record of one shard now or with the next of them, in order.
+    fn apply_soon(&mut self, record: &Record<'_>) -> Result<(), ReplayError> {
+        let mut args = self.spare.pop().unwrap_or_default();
+        let single = self.single_key(record, &mut args)?;
+        let Some((command, db)) = single else {
+            self.apply_pending()?;
+            return self.apply(record);
+        };
+        let (hash, hash_slot) = {
+            let key = self.node.engine.store.key(args.as_args().get(command.keys.first as usize));
+            self.node.engine.store.prefetch_bucket(&reclaim::pin(), db, &key);
+            (key.hash, key.hash_slot)
+        };
+        let (lsn, meta) = (record.lsn, record.meta);
+        self.pending.push(Pending { lsn, meta, command, db, args, hash, hash_slot });
+        if self.pending.len() == BATCH_COMMANDS { self.apply_pending() } else { Ok(()) }
+    }
+
+    /// The command of a record that holds just one, with one key, and its arguments.
+    fn single_key(
+        &self,
+        record: &Record<'_>,
+        args: &mut OwnedArgs,
+    ) -> Result<Option<(&'static Command, u8)>, ReplayError> {
+        let mut rest = record.body;
+        args.clear();
+        if record.meta.kind != RecordKind::Commands || record.semantics != SEMANTICS {
+            return Ok(None);
+        }
+        let Ok(db) = take_command_with(&mut rest, |arg| args.push(arg)) else { return Ok(None) };
+        if !rest.is_empty() {
+            return Ok(None);
+        }
+        let command = find(record.lsn, args.as_args())?;
+        let has_one_key = command.keys.positions(args.as_args().len()).count() == 1;
+        Ok((has_one_key && command.keys.first > 0).then_some((command, db)))
+    }
+
+    /// Applies what is pending.
+    fn apply_pending(&mut self) -> Result<(), ReplayError> {
+        let pending = std::mem::take(&mut self.pending);
+        let store = &self.node.engine.store;
+        {
+            let pin = reclaim::pin();
+            for one in &pending {
+                store.prefetch_entry(&pin, one.db, &one.key());
+            }
+        }
+        for one in &pending {
+            let key = one.key();
+            if one.lsn < self.cuts[key.shard() as usize] {
+                continue;
+            }
+            let mut held = store.lock_one(key.shard());
+            held.raise_clock(one.meta.clock_ms);
+            let moment = Moment { now_ms: one.meta.clock_ms, seed: seed_of(one.meta.seed, 0) };
+            self.run(&mut held, one.command, one.db, moment, one.args.as_args(), Some(key));
+            self.applied += 1;
+        }
+        self.pending = pending;
+        self.spare.extend(self.pending.drain(..).map(|one| one.args));
+        Ok(())
     }
 
     /// Applies a record, unless its shards are loaded beyond it.
@@ -142,7 +266,7 @@ impl<'n> Replayer<'n> {
         for (index, (command, db, args)) in commands.iter().enumerate() {
             let seed = seed_of(record.meta.seed, index as u64);
             let moment = Moment { now_ms: record.meta.clock_ms, seed };
-            self.run(&mut held, command, *db, moment, args.as_args());
+            self.run(&mut held, command, *db, moment, args.as_args(), None);
         }
         self.applied += 1;
         Ok(())
@@ -155,6 +279,7 @@ impl<'n> Replayer<'n> {
         db: u8,
         moment: Moment,
         args: Args<'_>,
+        hashed: Option<Key<'_>>,
     ) {
         let Run::Locked(run) = command.run else { return };
         let mut txn = Txn::new(TxnParts {
@@ -164,15 +289,21 @@ impl<'n> Replayer<'n> {
             config: self.config,
             db,
             moment,
-            hashed: None,
+            hashed,
             bulk: None,
             journal: None,
         });
-        self.replies.buf_mut().clear();
         // A command that fails did so the first time, before it changed anything.
         let _ = run(&mut txn, args, &mut Reply::new(&mut self.replies, Protocol::Resp2));
-        self.replies = OutQueue::default();
+        self.replies.reset();
         self.effects.events.clear();
+    }
+}
+
+impl Pending {
+    fn key(&self) -> Key<'_> {
+        let bytes = self.args.as_args().get(self.command.keys.first as usize);
+        Key { bytes, hash: self.hash, hash_slot: self.hash_slot }
     }
 }
 

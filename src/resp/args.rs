@@ -117,6 +117,12 @@ impl OwnedArgs {
         self.buf.extend_from_slice(arg);
     }
 
+    /// Takes all arguments out; the room stays.
+    pub fn clear(&mut self) {
+        self.buf.clear();
+        self.spans.clear();
+    }
+
     /// The borrowed view that commands take.
     pub fn as_args(&self) -> Args<'_> {
         Args { buf: &self.buf, spans: &self.spans, large: &[] }

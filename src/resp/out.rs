@@ -184,6 +184,13 @@ impl OutQueue {
         self.compact();
     }
 
+    /// Forgets all replies; the buffer stays.
+    pub fn reset(&mut self) {
+        let mut buf = std::mem::take(&mut self.buf);
+        buf.clear();
+        *self = OutQueue { buf, ..OutQueue::default() };
+    }
+
     /// Lends a buffer to a queue that has none.
     pub fn lend(&mut self, buffer: Vec<u8>) {
         debug_assert!(buffer.is_empty() && self.is_empty());

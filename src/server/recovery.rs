@@ -15,7 +15,7 @@
 
 use super::error::StartError;
 use super::progress;
-use crate::commands::replay::{Cuts, ReplayError, Replayer};
+use crate::commands::replay::{Cuts, ReplayError, Replayer, Share};
 use crate::commands::{Node, NodeHub, random_seed};
 use crate::config::Config;
 use crate::limits::{
@@ -350,21 +350,13 @@ struct Part<'a> {
 impl Part<'_> {
     fn run(&self, mut replayer: Replayer<'_>, chunks: &Receiver<Arc<Chunk>>) {
         while let Ok(chunk) = chunks.recv() {
-            for record in chunk.records() {
-                let is_common = Replayer::is_common(&record);
-                if is_common {
-                    self.meeting.wait(); // All before it are applied.
-                }
-                let owner = if is_common { 0 } else { record.meta.shard as usize };
-                if owner % self.threads == self.index
-                    && let Err(error) = replayer.apply(&record)
-                {
-                    let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-                    failed.get_or_insert(error);
-                }
-                if is_common {
-                    self.meeting.wait(); // None behind it is applied before.
-                }
+            let share = Share { index: self.index, of: self.threads };
+            let meet = || {
+                self.meeting.wait();
+            };
+            if let Err(error) = replayer.apply_share(chunk.records(), share, meet) {
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.get_or_insert(error);
             }
         }
     }

@@ -105,6 +105,7 @@ impl Chunk {
         self.commits.iter().flat_map(|(from, to)| RecordIter {
             bytes: &self.bytes[(from - self.start) as usize..(to - self.start) as usize],
             at: *from,
+            is_checked: true,
         })
     }
 
@@ -122,13 +123,18 @@ impl Chunk {
 struct RecordIter<'a> {
     bytes: &'a [u8],
     at: u64,
+    /// The bytes have been iterated over before.
+    is_checked: bool,
 }
 
 impl<'a> Iterator for RecordIter<'a> {
     type Item = Record<'a>;
 
     fn next(&mut self) -> Option<Record<'a>> {
-        let (record, len) = Record::read(self.bytes, self.at).ok()?;
+        let (record, len) = match self.is_checked {
+            true => Record::read_again(self.bytes, self.at)?,
+            false => Record::read(self.bytes, self.at).ok()?,
+        };
         self.bytes = self.bytes.get(len..).unwrap_or_default();
         self.at += len as u64;
         Some(record)
@@ -216,9 +222,8 @@ impl<'d> LogReader<'d> {
             }
             let from = header.lsn + LOG_COMMIT_HEADER;
             let to = header.lsn + u64::from(header.used);
-            let records =
-                RecordIter { bytes: &chunk.bytes[offset..][64..header.used as usize], at: from };
-            let count = records.count() as u64;
+            let bytes = &chunk.bytes[offset..][64..header.used as usize];
+            let count = RecordIter { bytes, at: from, is_checked: false }.count() as u64;
             if count != u64::from(header.records) {
                 break; // The commit is whole, but was written wrongly: as bad as damage.
             }

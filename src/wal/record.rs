@@ -136,13 +136,22 @@ pub struct NoRecord;
 impl<'a> Record<'a> {
     /// The record at the front of `bytes`, which lie at position `lsn`, and its padded length.
     pub fn read(bytes: &'a [u8], lsn: u64) -> Result<(Record<'a>, usize), NoRecord> {
+        Record::take(bytes, lsn, true)
+    }
+
+    /// As [`Record::read`], of bytes that have passed it before.
+    pub(super) fn read_again(bytes: &'a [u8], lsn: u64) -> Option<(Record<'a>, usize)> {
+        Record::take(bytes, lsn, false).ok()
+    }
+
+    fn take(bytes: &'a [u8], lsn: u64, checked: bool) -> Result<(Record<'a>, usize), NoRecord> {
         let (header, _) = bytes.split_first_chunk::<RECORD_HEADER>().ok_or(NoRecord)?;
         let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
         let (len, clock_ms, seed) = (u32_at(8), u64_at(16), u64_at(24));
         let whole = bytes.get(32..len as usize).ok_or(NoRecord)?;
-        let crc = header_crc(crc32c::crc32c(whole), lsn, len, clock_ms, seed);
-        if u64_at(0) != lsn | 1 || crc != u32_at(12) {
+        let crc = || header_crc(crc32c::crc32c(whole), lsn, len, clock_ms, seed);
+        if u64_at(0) != lsn | 1 || checked && crc() != u32_at(12) {
             return Err(NoRecord);
         }
         let kind = match header[32] {
@@ -170,15 +179,23 @@ pub fn put_command<'a>(body: &mut Vec<u8>, db: u8, args: impl ExactSizeIterator<
     }
 }
 
-/// Takes the first request off a body: its database and its arguments, appended to `args`.
+/// Takes the first request off a body: its database and, in `args`, its arguments.
 pub fn take_command<'a>(body: &mut &'a [u8], args: &mut Vec<&'a [u8]>) -> Result<u8, NoRecord> {
+    args.clear();
+    take_command_with(body, |arg| args.push(arg))
+}
+
+/// As [`take_command`]; each argument goes to `put`.
+pub fn take_command_with<'a>(
+    body: &mut &'a [u8],
+    mut put: impl FnMut(&'a [u8]),
+) -> Result<u8, NoRecord> {
     let (&db, mut rest) = body.split_first().ok_or(NoRecord)?;
     let count = take_varint(&mut rest)?;
-    args.clear();
     for _ in 0..count {
         let len = usize::try_from(take_varint(&mut rest)?).map_err(|_| NoRecord)?;
         let (arg, behind) = rest.split_at_checked(len).ok_or(NoRecord)?;
-        args.push(arg);
+        put(arg);
         rest = behind;
     }
     *body = rest;

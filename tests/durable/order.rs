@@ -56,7 +56,8 @@ fn increment(address: SocketAddr, key: &str, ended: &AtomicBool) {
     while !ended.load(SeqCst) {
         client.send(&bytes);
         for _ in 0..DEPTH {
-            assert!(matches!(client.read(), Ok(Value::Int(_))), "INCR is answered by a number");
+            let reply = client.read();
+            assert!(matches!(reply, Ok(Value::Int(_))), "INCR is answered by a number: {reply:?}");
         }
     }
 }
