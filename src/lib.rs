@@ -11,7 +11,7 @@
 //! | L3 | [`net`], [`snapshot`] |
 //! | L4 | [`engine`] |
 //! | L5 | [`commands`] |
-//! | L6 | [`server`] |
+//! | L6 | [`server`], `bench` (the feature of that name) |
 
 pub mod limits;
 pub mod util;
@@ -43,6 +43,9 @@ pub mod commands;
 
 #[cfg(not(loom))]
 pub mod server;
+
+#[cfg(all(not(loom), feature = "bench"))]
+pub mod bench;
 
 #[cfg(feature = "mimalloc")]
 #[global_allocator]

@@ -249,6 +249,25 @@ pub const DUMP_ARGS_MAX: usize = 16;
 /// disk that was full), and whether a sync is due.
 pub const LOG_UPKEEP_MS: u64 = 100;
 
+/// Connections that `dse-bench` opens at most.
+pub const BENCH_CLIENTS_MAX: usize = 100_000;
+/// Requests that a connection of `dse-bench` has under way at most.
+pub const BENCH_PIPELINE_MAX: usize = 100_000;
+/// Bytes that `dse-bench` renders for one send, unless a single request is longer.
+pub const BENCH_SEND_BYTES: usize = 64 * 1024;
+/// Bytes that `dse-bench` receives at once.
+pub const BENCH_RECEIVE_BYTES: usize = 256 * 1024;
+/// Keys that a connection of `dse-bench` writes at once before replies are verified.
+pub const BENCH_FILL_BATCH: u64 = 64;
+/// Bytes of a line of a reply; `dse-bench` takes a longer one for no reply.
+pub const BENCH_REPLY_LINE_MAX: usize = 64 * 1024;
+/// Bytes of a reply to a question of `dse-bench`; a longer one is an error.
+pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Levels of lists in a reply to a question of `dse-bench`; more are an error.
+pub const BENCH_ANSWER_DEPTH_MAX: usize = 32;
+/// Runs of one report of `dse-bench`; a sweep of more is refused.
+pub const BENCH_RUNS_MAX: usize = 100_000;
+
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);
