@@ -38,10 +38,9 @@ fn open(disk: Arc<dyn Disk>) -> Arc<Log> {
 /// Appends a record; waits for room as a connection would.
 fn append(log: &Log, record: &mut RecordBuf) -> u64 {
     loop {
-        if log.has_credit() {
-            if let Ok(lsn) = log.append(record, &META) {
-                return lsn;
-            }
+        let lsn = log.has_credit().then(|| log.append(record, &META));
+        if let Some(Ok(lsn)) = lsn {
+            return lsn;
         }
         log.kick();
         std::thread::yield_now();

@@ -81,8 +81,9 @@ fn chosen(options: &CompareOptions) -> Result<Vec<Box<dyn Reads>>, BenchError> {
         let message = format!("--only: no map {unknown:?}; there are {}", known.join(", "));
         return Err(BenchError::Usage(message));
     }
-    let is_wanted = |map: &Box<dyn Reads>| only.split(',').any(|name| name == map.name());
-    Ok(all.into_iter().filter(is_wanted).collect())
+    let mut chosen = all;
+    chosen.retain(|map| only.split(',').any(|name| name == map.name()));
+    Ok(chosen)
 }
 
 fn name(number: u64) -> Name {
