@@ -7,21 +7,21 @@
 #
 #   scripts/benchmark.sh [--quick]
 #
-# DSE_BENCH_SECONDS   length of one measurement of throughput (3)
-# DSE_PORT            port of the server (7410)
+# SECONDS_EACH   length of one measurement of throughput (3)
+# PORT           port of the server (7410)
 #
 # It ends only the server that it started itself.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-seconds=${DSE_BENCH_SECONDS:-3}
+seconds=${SECONDS_EACH:-3}
 rounds=5 connections=(10000 12000) keys=(100000)
 case "${1:-}" in
   "") ;;
   --quick) seconds=1 rounds=3 connections=(2000) ;;
   *) echo "usage: scripts/benchmark.sh [--quick]" >&2; exit 2 ;;
 esac
-port=${DSE_PORT:-7410}
+port=${PORT:-7410}
 
 cargo build --locked --release --features bench-peers --bin dse-server --bin dse-bench
 target=${CARGO_TARGET_DIR:-target}/release

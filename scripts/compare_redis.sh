@@ -12,7 +12,7 @@
 # TESTS, PIPELINES, CLIENTS, SIZES, PLACEMENTS     parts of the grid, comma-separated
 # PEERS                            comma-separated, out of those found (floor,redis,...)
 # REDIS_SERVER, VALKEY_SERVER, KEYDB_SERVER, POGOCACHE, MEMCACHED      paths of binaries
-# DSE_SERVER, DSE_BENCH            binaries; built if not given
+# SERVER_PROGRAM, BENCH_PROGRAM            binaries; built if not given
 # RECORD                           directory of the results (benches/record)
 #
 # pinned: server on processor 0 with one thread, client on processor 1. unpinned: servers with a
@@ -42,12 +42,12 @@ fi
 seconds=${SECONDS_EACH:-1}
 record=${RECORD:-benches/record}
 
-if [ -z "${DSE_SERVER:-}" ] || [ -z "${DSE_BENCH:-}" ]; then
+if [ -z "${SERVER_PROGRAM:-}" ] || [ -z "${BENCH_PROGRAM:-}" ]; then
   cargo build --locked --release --bin dse-server --bin dse-bench
 fi
 target=${CARGO_TARGET_DIR:-target}/release
-dse_server=$(realpath "${DSE_SERVER:-$target/dse-server}")
-bench=$(realpath "${DSE_BENCH:-$target/dse-bench}")
+dse_server=$(realpath "${SERVER_PROGRAM:-$target/dse-server}")
+bench=$(realpath "${BENCH_PROGRAM:-$target/dse-bench}")
 
 scratch=$(mktemp -d)
 pids=()
@@ -117,10 +117,12 @@ start_all() {
   start floor $pin "$bench" floor -p PORT -d "$size" --threads "$threads"
 }
 
+in_scratch() { (cd "$scratch" && "$@"); }
 joined() { local IFS=,; echo "$*"; }
 
 name=$(date -u +%Y-%m-%d)-$(uname -n)-$(git rev-parse --short HEAD)
 mkdir -p "$record" "$scratch/json"
+record=$(realpath "$record")
 parts=()
 for placement in ${placements//,/ }; do
   for size in ${sizes//,/ }; do
@@ -130,8 +132,9 @@ for placement in ${placements//,/ }; do
       [ "$processors" -gt 1 ] && cpus=(--client-cpus 1)
     fi
     start_all "$pin" "$threads" "$size"
-    part=$scratch/json/$placement-$size.json
-    "$bench" --compare "$(joined "${specs[@]}")" -t "$tests" -d "$size" -r 1000000 \
+    part=json/$placement-$size.json
+    # In the scratch directory, so that the command line in the report names no directory.
+    in_scratch "$bench" --compare "$(joined "${specs[@]}")" -t "$tests" -d "$size" -r 1000000 \
       --sweep "clients=$clients" --sweep "pipeline=$pipelines" --preload --rounds "$rounds" \
       --time "$seconds" --warmup 0.2 "${cpus[@]}" --label "$placement" --json "$part" \
       --title "dse beside its peers"
@@ -145,8 +148,8 @@ if [ -n "$memory" ]; then
     start_all "" "$processors" "$size"
     kept=()
     for spec in "${specs[@]}"; do [ "${spec#*=}" = floor ] || kept+=("$spec"); done
-    part=$scratch/json/memory-$size.json
-    "$bench" memory --compare "$(joined "${kept[@]}")" --keys 1000000 -d "$size" --json "$part"
+    part=json/memory-$size.json
+    in_scratch "$bench" memory --compare "$(joined "${kept[@]}")" --keys 1000000 -d "$size" --json "$part"
     parts+=("$part")
     if [ -n "$memcached" ] && wanted memcached; then
       start memcached "$memcached" -l 127.0.0.1 -p PORT -m 4096 -u nobody
@@ -157,6 +160,6 @@ if [ -n "$memory" ]; then
   done
 fi
 
-"$bench" report "${parts[@]}" --json "$record/$name.json" --html "$record/$name.html" \
+in_scratch "$bench" report "${parts[@]}" --json "$record/$name.json" --html "$record/$name.html" \
   --title "dse beside its peers"
 echo "written: $record/$name.json and $record/$name.html"

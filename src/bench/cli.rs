@@ -3,6 +3,7 @@
 use super::client::run::Amount;
 use super::error::BenchError;
 use super::load::suite;
+use super::local::BATCH_MAX;
 use super::local::read_compare::CompareOptions;
 use super::local::throughput::MixOptions;
 use super::options::{self, Load, Options, Output, is_given, target, targets, value};
@@ -255,8 +256,8 @@ fn local_threads(found: &ArgMatches) -> Result<usize, BenchError> {
 
 fn batches(found: &ArgMatches, default: &[usize]) -> Result<Vec<usize>, BenchError> {
     let given: Vec<usize> = found.get_many("batch").into_iter().flatten().copied().collect();
-    if given.iter().any(|batch| !(1..=64).contains(batch)) {
-        return Err(BenchError::Usage("--batch takes numbers from 1 to 64".into()));
+    if given.iter().any(|batch| !(1..=BATCH_MAX).contains(batch)) {
+        return Err(BenchError::Usage(format!("--batch takes numbers from 1 to {BATCH_MAX}")));
     }
     Ok(if given.is_empty() { default.to_vec() } else { given })
 }
@@ -518,7 +519,7 @@ mod tests {
             ("--user bob", "needs -a"),
             ("--client-cpus x", "0,2-4"),
             ("report a", "--html"),
-            ("throughput --batch 0", "1 to 64"),
+            ("throughput --batch 0", "1 to 16"),
             ("--zipf=0", "above 0"),
             ("--sweep colour=1", "knows clients"),
         ] {

@@ -196,8 +196,9 @@ mod tests {
     #[test]
     fn replies_are_counted_however_they_are_cut() {
         let input = b"+OK\r\n:12\r\n$3\r\na\r\n\r\n$-1\r\n*2\r\n$1\r\nx\r\n*1\r\n:1\r\n*0\r\n\
-            *-1\r\n-ERR no\r\n_\r\n%1\r\n+a\r\n+b\r\n~2\r\n:1\r\n:2\r\n>2\r\n+p\r\n+q\r\n\
-            |1\r\n+a\r\n+b\r\n*2\r\n|1\r\n+c\r\n:1\r\n:7\r\n:8\r\n,1.5\r\n#t\r\n(99\r\n=5\r\ntxt:x\r\n+END\r\n";
+            *-1\r\n-ERR no\r\n_\r\n%1\r\n+a\r\n+b\r\n~2\r\n:1\r\n:2\r\n\
+            >2\r\n+p\r\n+q\r\n|1\r\n+a\r\n+b\r\n*2\r\n|1\r\n+c\r\n:1\r\n:7\r\n:8\r\n\
+            ,1.5\r\n#t\r\n(99\r\n=5\r\ntxt:x\r\n+END\r\n";
         let kinds = b"+:$$***-_%~>|*,#(=+";
         for piece in 1..=input.len() {
             for bodies in [false, true] {

@@ -3,8 +3,8 @@
 //! Keys are rendered anew for each lookup, as they come out of a read buffer. Rounds go through
 //! all maps in turn, and ratios are taken within a round.
 
-use super::maps::{self, BATCH_MAX, KEY_BYTES, Name, Reads};
-use super::{timed, write_json};
+use super::maps::{self, KEY_BYTES, Name, Reads};
+use super::{BATCH_MAX, Timed, timed, write_json};
 use crate::bench::error::BenchError;
 use crate::bench::load::template::put_number;
 use crate::bench::machine;
@@ -55,7 +55,14 @@ pub fn compare(options: &CompareOptions) -> Result<(), BenchError> {
         ));
         println(table(&maps, &rates).trim_end());
         for (map, rates) in maps.iter().zip(&rates) {
-            figures.push(json!({ "map": map.name(), "batch": batch, "reads_per_second": rates }));
+            let per_second: Vec<f64> = rates.iter().map(|one| one.per_second).collect();
+            let cpu_ns: Vec<f64> = rates.iter().map(|one| one.cpu_ns).collect();
+            figures.push(json!({
+                "map": map.name(),
+                "batch": batch,
+                "reads_per_second": per_second,
+                "cpu_ns": cpu_ns,
+            }));
         }
     }
     if !cfg!(feature = "bench-peers") {
@@ -95,7 +102,7 @@ fn name(number: u64) -> Name {
 }
 
 /// Reads a second of each map, round by round.
-fn measure(maps: &[Box<dyn Reads>], options: &CompareOptions, batch: usize) -> Vec<Vec<f64>> {
+fn measure(maps: &[Box<dyn Reads>], options: &CompareOptions, batch: usize) -> Vec<Vec<Timed>> {
     let mut rates = vec![Vec::new(); maps.len()];
     let progress = Progress::new(options.rounds * maps.len(), true);
     for _ in 0..options.rounds {
@@ -126,18 +133,25 @@ fn one_thread(map: &dyn Reads, keys: u64, thread: usize, batch: usize, stop: &At
     count
 }
 
-fn table(maps: &[Box<dyn Reads>], rates: &[Vec<f64>]) -> String {
-    let head = ["map", "M reads/s", "spread", "dse is faster by"];
+fn table(maps: &[Box<dyn Reads>], rates: &[Vec<Timed>]) -> String {
+    let head = ["map", "M reads/s", "spread", "cpu ns", "dse is faster by", "by cpu"];
     let mut rows = vec![head.map(String::from).to_vec()];
+    let is_ours = maps[0].name() == "dse";
     for (map, mine) in maps.iter().zip(rates) {
-        let ratios = rates[0].iter().zip(mine).map(|(first, mine)| first / mine);
-        let ratio = median(&mut ratios.collect::<Vec<_>>()).unwrap_or(0.0);
-        let rate = median(&mut mine.clone()).unwrap_or(0.0);
+        let pick = |of: fn(&Timed) -> f64| mine.iter().map(of).collect::<Vec<f64>>();
+        let middle = |of| median(&mut pick(of)).unwrap_or(0.0);
+        let ratio = |of: fn(&Timed, &Timed) -> f64| {
+            let ratios = rates[0].iter().zip(mine).map(|(ours, theirs)| of(ours, theirs));
+            let ratio = median(&mut ratios.collect::<Vec<f64>>()).filter(|_| is_ours);
+            ratio.map_or("-".into(), |ratio| format!("{ratio:.2}"))
+        };
         rows.push(vec![
             map.name().to_owned(),
-            format!("{:.2}", rate / 1e6),
-            format!("{:.0}%", 100.0 * spread(mine)),
-            if maps[0].name() == "dse" { format!("{ratio:.2}") } else { "-".into() },
+            format!("{:.2}", middle(|one| one.per_second) / 1e6),
+            format!("{:.0}%", 100.0 * spread(&pick(|one| one.per_second))),
+            format!("{:.0}", middle(|one| one.cpu_ns)),
+            ratio(|ours, theirs| ours.per_second / theirs.per_second),
+            ratio(|ours, theirs| theirs.cpu_ns / ours.cpu_ns),
         ]);
     }
     columns(rows)

@@ -9,9 +9,13 @@ use plotters::coord::Shift;
 use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
 use plotters::prelude::*;
 
-/// Width of a plot, in its own units; it is scaled to the page.
-const WIDTH: u32 = 520;
-const HEIGHT: u32 = 300;
+/// Width of a plot, in its own units: near what a phone has, so that text is readable there.
+const WIDTH: u32 = 400;
+const HEIGHT: u32 = 270;
+/// Width for each category where there are many; such a plot may be wider than a phone.
+const CATEGORY_WIDTH: u32 = 74;
+/// Categories from which a plot is wide.
+pub const WIDE_FROM: usize = 6;
 /// Colours that the style sheet has for servers; further ones begin anew.
 pub const SERIES: usize = 8;
 /// Ratio of the largest to the smallest value from which an axis is logarithmic.
@@ -127,7 +131,8 @@ fn draw_dots(
     let marks: Vec<f64> = (0..names.len()).map(|at| at as f64 + 0.5).collect();
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+        let width = WIDTH.max(CATEGORY_WIDTH * names.len() as u32);
+        let root = SVGBackend::with_string(&mut svg, (width, HEIGHT)).into_drawing_area();
         let label = |place: &f64| names.get(*place as usize).cloned().unwrap_or_default();
         let across = Across { to: names.len() as f64, marks, name: x_name, label: &label };
         let mut chart = frame(&root, across, &axis, unit)?;
@@ -261,8 +266,8 @@ fn frame<'a, 'b>(
     let mut chart = ChartBuilder::on(root)
         .margin(4)
         .margin_right(14)
-        .x_label_area_size(40)
-        .y_label_area_size(58)
+        .x_label_area_size(48)
+        .y_label_area_size(64)
         .build_cartesian_2d(
             Line { from: 0.0, to: across.to, marks: across.marks },
             Line { from: axis.from, to: axis.to, marks: axis.marks.clone() },
@@ -274,8 +279,8 @@ fn frame<'a, 'b>(
         .light_line_style(TRANSPARENT)
         .bold_line_style(GRID)
         .axis_style(INK)
-        .label_style(font(13))
-        .axis_desc_style(font(13))
+        .label_style(font(17))
+        .axis_desc_style(font(17))
         .x_desc(across.name)
         .y_desc(unit)
         .x_label_formatter(across.label)

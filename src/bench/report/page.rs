@@ -111,16 +111,17 @@ fn overview(group: &[&Cell], out: &mut String) {
         ),
         ("99th percentile of latency, us", charts::dots(group, "us", |run| Some(run.latency.p99))),
     ];
+    let class = if group.len() >= charts::WIDE_FROM { " class=\"wide\"" } else { "" };
     for (caption, svg) in drawn {
-        figure(caption, svg, out);
+        figure(class, caption, svg, out);
     }
     out.push_str("</div>\n");
 }
 
-fn figure(caption: &str, svg: Option<String>, out: &mut String) {
+fn figure(class: &str, caption: &str, svg: Option<String>, out: &mut String) {
     if let Some(svg) = svg {
         let caption = escaped(caption);
-        _ = writeln!(out, "<figure><figcaption>{caption}</figcaption>\n{svg}</figure>");
+        _ = writeln!(out, "<figure{class}><figcaption>{caption}</figcaption>\n{svg}</figure>");
     }
 }
 
@@ -131,7 +132,7 @@ fn memory(document: &Document, out: &mut String) {
     let names: Vec<String> = document.servers.iter().map(|server| server.name.clone()).collect();
     out.push_str("<h2>Memory for each key</h2>\n<div class=\"charts\">\n");
     let caption = "Growth of resident memory for each key, beyond key and value";
-    figure(caption, charts::memory(&document.memory, &names), out);
+    figure("", caption, charts::memory(&document.memory, &names), out);
     out.push_str("</div>\n");
     let head = ["server", "keys", "key B", "value B", "resident B/key", "overhead B/key", "s"];
     let row = |row: &Memory| {
@@ -177,7 +178,7 @@ fn details(cell: &Cell, open: &str, out: &mut String) {
         _ = writeln!(out, "<ul>\n{items}</ul>");
     }
     out.push_str("<div class=\"charts\">\n");
-    figure("Latency of all rounds together", charts::curves(&cell.results), out);
+    figure("", "Latency of all rounds together", charts::curves(&cell.results), out);
     out.push_str("</div>\n</details>\n");
 }
 
