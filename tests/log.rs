@@ -323,26 +323,31 @@ fn a_recycled_file_shows_nothing_of_its_former_life() {
 fn blocks_that_a_recycled_file_still_holds_are_not_read() {
     let disk = MemoryDisk::new();
     let log = open(&disk, SyncMode::Always, &Tail::default());
+    // What lies behind the end of the log, in a file that is used again now and then.
+    let is_stale = |end: u64| {
+        let (end, files) = (end.next_multiple_of(4096), disk.files());
+        let in_use = files.range(..=LogName { start: end, generation: 9 }.text()).next_back();
+        let behind = in_use.and_then(|(_, bytes)| bytes.get((end % SEGMENT) as usize..));
+        behind.is_some_and(|bytes| bytes.starts_with(b"DWC1"))
+    };
     let mut value = 0;
-    while log.end() < 4 * SEGMENT + SEGMENT / 2 {
+    while value % 100 != 0 || !is_stale(log.end()) {
+        assert!(log.end() < 40 * SEGMENT, "no file is used again");
         let after = append(&log, value, 2000);
         value += 1;
         log.kick();
         wait("release", || log.released() >= after);
         log.recycle_below(after.saturating_sub(SEGMENT));
     }
+    let from = log.end() / SEGMENT * SEGMENT;
     log.close();
-    let mut reader = LogReader::open(&disk, SEGMENT, 4 * SEGMENT).expect("opened");
+    assert!(is_stale(log.end()), "nothing is left to be taken for new");
+    let mut reader = LogReader::open(&disk, SEGMENT, from).expect("opened");
     let mut last = None;
     while let Some(chunk) = reader.next_chunk().expect("readable") {
         last = chunk.records().map(|record| record.meta.clock_ms).last().or(last);
     }
     assert_eq!(last, Some(value - 1));
-    let (end, files) = (reader.tail().end, disk.files());
-    let in_use = files.range(..=LogName { start: end, generation: 9 }.text()).next_back();
-    let (_, bytes) = in_use.expect("a file holds the end");
-    let behind = &bytes[(end % SEGMENT) as usize..];
-    assert!(behind.starts_with(b"DWC1"), "nothing was left to be taken for new");
 }
 
 /// The log of an earlier life reached into the next segment before it was torn; this life fills
