@@ -185,6 +185,23 @@ fn values_and_transactions_beyond_a_record_survive() {
     assert!(contents(&start(home.path(), &[])) == before, "from a snapshot");
 }
 
+/// A start reads the file that holds what a snapshot needs from its beginning on, where it may find
+/// the end of a request whose beginning lies in a file before it.
+#[test]
+fn a_body_that_ends_in_front_of_what_is_needed_is_passed_over() {
+    let home = tempfile::tempdir().expect("a directory");
+    for round in 0..6 {
+        let server = start(home.path(), &["--save", ""]);
+        let mut client = server.client();
+        // Longer than half a file: every other one lies in two.
+        ok(&mut client, &["SET", "k", &round.to_string().repeat(700_000)]);
+        save(&mut client);
+        let before = contents(&server);
+        server.kill();
+        assert!(contents(&start(home.path(), &[])) == before, "round {round}");
+    }
+}
+
 #[test]
 fn a_body_whose_client_left_or_whose_server_died_is_as_if_never_sent() {
     let home = tempfile::tempdir().expect("a directory");
