@@ -285,7 +285,8 @@ pub(super) fn fail_held(node: &Node, session: &Session, out: &mut OutQueue, rele
 fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>) -> Flow {
     let life = node.durability.log.life();
     // What was sent to another log is of no use in this one.
-    io.session.long_body.take_if(|long| long.life != life);
+    let other = io.session.long_body.take_if(|long| long.life != life);
+    settle_long_body(node, other.map(|long| long.number));
     if io.session.long_body.is_none() {
         if request_bytes(io.session, args) <= BODY_MAX {
             return Flow::Next;
