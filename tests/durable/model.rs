@@ -76,10 +76,13 @@ fn operation(connection: u64, number: u64) -> Operation {
 /// The counter that all connections share.
 pub const SHARED: &str = "shared";
 
-/// A value that no other operation writes. Some are long enough to lie in blocks of their own.
+/// A value that no other operation writes. Some are long enough to lie in blocks of their own, and
+/// a few go into the log in pieces.
 fn unique(connection: u64, number: u64) -> Vec<u8> {
     let mut value = format!("{connection}.{number}.").into_bytes();
-    if number.is_multiple_of(11) {
+    if number % 211 == 100 {
+        value.resize(300_000 + (number * 37 % 500_000) as usize, b'a' + (number % 26) as u8);
+    } else if number.is_multiple_of(11) {
         value.resize(2000 + (number % 7000) as usize, b'a' + (number % 26) as u8);
     }
     value
