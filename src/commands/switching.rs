@@ -8,8 +8,8 @@
 //! ```
 //!
 //! A write looks for the log several times between its admission and its record, so it must find
-//! the same each time. [`hold`] makes new writes wait, and [`wait_for_requests`] returns when
-//! those that were admitted before are done: requests run under a pin.
+//! the same each time. `Durability::hold` makes new writes wait, and [`wait_for_requests`] returns
+//! when those that were admitted before are done: requests run under a pin.
 //!
 //! Deliberately absent: how a log is opened and closed; that is the server's (`server::storage`).
 
