@@ -392,3 +392,23 @@ fn a_short_record_behind_a_long_one_is_written_though_nobody_asks() {
         log.close();
     }
 }
+
+/// A crash at a start may leave files ahead of a life beside the first file of the next one.
+#[test]
+fn files_ahead_of_an_older_generation_do_not_lead_a_reader_back() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    wait("files", || disk.files().len() >= 2);
+    let after = append(&log, 1, 10);
+    log.kick();
+    wait("release", || log.released() >= after);
+    log.close();
+    let (values, tail) = read(&disk).expect("readable");
+    let mut files = disk.files();
+    for start in [tail.end + 4096, tail.end + 8192] {
+        let name = LogName { start, generation: tail.generation + 1 }.text();
+        files.insert(name, vec![0; (SEGMENT - start) as usize]);
+    }
+    let (again, end) = read(&MemoryDisk::with(files)).expect("readable");
+    assert_eq!((again, end.end), (values, tail.end));
+}

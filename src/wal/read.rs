@@ -209,7 +209,7 @@ impl<'d> LogReader<'d> {
         let Some(name) = self.file_at(self.at) else {
             return self.ended(None).map(|()| None);
         };
-        let end = self.end_of(name);
+        let end = self.end_of(name, self.at);
         let chunk_end = (self.at / LOG_CHUNK_BYTES + 1) * LOG_CHUNK_BYTES;
         let mut bytes = vec![0; (chunk_end.min(end) - self.at) as usize];
         let len = self.read(name, self.at, &mut bytes)?;
@@ -320,7 +320,7 @@ impl<'d> LogReader<'d> {
                 }
                 continue;
             };
-            let end = self.end_of(name);
+            let end = self.end_of(name, at);
             let most = (LOG_WRITES_MAX as u64 + 1) * LOG_CHUNK_BYTES;
             let to = if name.start > place { end.min(at + most) } else { end };
             last = self.scan_file(name, at, to)?.or(last);
@@ -373,16 +373,14 @@ impl<'d> LogReader<'d> {
         self.files.iter().map(|(name, _)| name).filter(holds).max_by_key(|n| n.generation).copied()
     }
 
-    /// Where the file stops to count: at its end, or where a newer one begins.
-    fn end_of(&self, name: LogName) -> u64 {
+    /// Where the file stops to count that counts for position `at`: at its end, or where a newer
+    /// one begins.
+    fn end_of(&self, name: LogName, at: u64) -> u64 {
         let end = end_of_file(name.start, self.segment);
         let newer = self.files.iter().map(|(other, _)| other);
         let newer = newer.filter(|other| other.generation > name.generation);
-        newer
-            .map(|other| other.start)
-            .filter(|start| (self.at..end).contains(start))
-            .min()
-            .map_or(end, |start| if start > self.at { start } else { end })
+        let starts = newer.map(|other| other.start).filter(|start| at < *start && *start < end);
+        starts.min().unwrap_or(end)
     }
 
     fn read(&mut self, name: LogName, at: u64, bytes: &mut [u8]) -> Result<usize, ReadError> {
