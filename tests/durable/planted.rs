@@ -275,7 +275,7 @@ fn a_log_of_twice_its_bound_takes_no_writes_until_a_snapshot_is_finished() {
     let in_the_way = home.path().join("data/snapshot.tmp");
     std::fs::create_dir(&in_the_way).expect("made");
     let value = "v".repeat(1000);
-    let until = Instant::now() + Duration::from_secs(30);
+    let until = Instant::now() + Duration::from_secs(120);
     let why = loop {
         assert!(Instant::now() < until, "nothing is refused");
         if let Value::Error(why) = call(&mut client, &["SET", "k", &value]) {
@@ -286,6 +286,7 @@ fn a_log_of_twice_its_bound_takes_no_writes_until_a_snapshot_is_finished() {
     assert_eq!(call(&mut client, &["GET", "k"]), Value::bulk(value.clone()), "reads go on");
     assert_eq!(call(&mut client, &["STRLEN", "k"]), Value::Int(1000));
     std::fs::remove_dir(&in_the_way).expect("removed");
+    let until = Instant::now() + Duration::from_secs(120);
     while let Value::Error(_) = call(&mut client, &["SET", "k", "healed"]) {
         assert!(Instant::now() < until, "writes stay refused");
         call(&mut client, &["SAVE"]);
