@@ -123,9 +123,17 @@ impl Durability {
         self.is_held.store(true, Ordering::SeqCst);
     }
 
+    /// Whether writes that come now wait.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        // SeqCst: pairs with the Release in `let_go`, so that who is let go sees the log as it is
+        // now; and comes after the place on the list in `wait_for_switch`.
+        self.is_held.load(Ordering::SeqCst)
+    }
+
     /// Writes go on.
     pub fn let_go(&self, hub: &NodeHub) {
-        // Release: pairs with the Acquire in `admit`: who is let go sees the log as it is now.
+        // Release: pairs with the load in `is_held`.
         self.is_held.store(false, Ordering::Release);
         hub.released();
         self.resume_waiting(hub);
@@ -182,7 +190,7 @@ impl Durability {
     fn wait_for_switch(&self, hub: &NodeHub, id: ConnId) {
         self.lock_waiting().push(id);
         // The switch may have ended before this connection was on the list.
-        if !self.is_held.load(Ordering::SeqCst) {
+        if !self.is_held() {
             hub.resume(id);
         }
     }
@@ -211,8 +219,7 @@ pub(super) fn admit(
     command: &'static Command,
     args: Args<'_>,
 ) -> Result<Flow, CmdError> {
-    // Acquire: pairs with the Release in `let_go`.
-    let is_held = node.durability.is_held.load(Ordering::Acquire);
+    let is_held = node.durability.is_held();
     let log = node.durability.log();
     if log.is_none() && !is_held {
         return Ok(Flow::Next);

@@ -245,3 +245,93 @@ fn switch_off(hub: &Arc<NodeHub>, log: &Arc<Log>) -> Result<(), SwitchError> {
     tracing::info!("no log is kept from now on");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::Identity;
+    use crate::config::load::{FileSource, Sources};
+    use crate::net::{Hub, HubOptions};
+    use crate::sync::reclaim;
+    use crate::wal::{RecordBuf, RecordKind, RecordMeta};
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    /// How long a request gives a switch to do what it must not do meanwhile.
+    const A_WHILE: Duration = Duration::from_millis(100);
+
+    fn server_in(home: &tempfile::TempDir, log: &str) -> (Arc<NodeHub>, DataDirectory) {
+        let dir = home.path().to_str().expect("a name in UTF-8");
+        let file = FileSource::Text(format!("dir {dir}\nappendonly {log}\n").into_bytes());
+        let (config, _) = Config::load(Sources { file, ..Sources::default() }).expect("fine");
+        let node = Node::new(config, Identity::default(), 1).expect("made");
+        let options = HubOptions { workers: 1, busy_poll_us: 0 };
+        let hub = Arc::new(Hub::new(node, options).expect("made"));
+        let data = DataDirectory::open(&hub.service.config).expect("it is ours");
+        (hub, data)
+    }
+
+    /// A request that was admitted before `switch` looks for the log again when it makes its
+    /// record, and must find what it found then. Where its record ends, if it made one.
+    fn request_under_way(
+        hub: &Arc<NodeHub>,
+        switch: impl FnOnce() -> Result<(), SwitchError>,
+    ) -> Option<u64> {
+        let durability = &hub.service.durability;
+        let (begun, has_begun) = channel();
+        std::thread::scope(|scope| {
+            let request = scope.spawn(move || {
+                let _pin = reclaim::pin();
+                let admitted = durability.log().map(|log| log.id());
+                begun.send(()).expect("heard");
+                let log_now = || durability.log().map(|log| log.id());
+                while !durability.is_held() && log_now() == admitted {
+                    std::thread::yield_now();
+                }
+                std::thread::sleep(A_WHILE);
+                assert_eq!(log_now(), admitted, "the log changed under a request");
+                let kind = RecordKind::Commands;
+                let meta = RecordMeta { kind, shard: 0, clock_ms: 1, seed: 0 };
+                durability.log()?.append(&mut RecordBuf::default(), &meta).ok()
+            });
+            has_begun.recv().expect("it runs");
+            switch().expect("switched");
+            request.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    #[test]
+    fn the_log_does_not_go_under_a_request() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (hub, data) = server_in(&home, "yes");
+        data.recover(&hub).expect("nothing is there");
+        let log = Arc::clone(hub.service.durability.log().expect("a log is kept"));
+        let record = request_under_way(&hub, || switch_off(&hub, &log));
+        assert!(hub.service.durability.log().is_none());
+        let (end, base) = (record.expect("it found the log"), hub.service.durability.position());
+        assert!(base >= end, "a snapshot at {base} would be followed by a record it holds");
+    }
+
+    /// Ends the thread of the snapshots, also when the test fails.
+    struct Ending<'a>(&'a Node);
+
+    impl Drop for Ending<'_> {
+        fn drop(&mut self) {
+            self.0.saving.stop();
+        }
+    }
+
+    #[test]
+    fn the_log_does_not_come_under_a_request() {
+        let home = tempfile::tempdir().expect("a directory");
+        let (hub, data) = server_in(&home, "no");
+        std::thread::scope(|scope| {
+            write_snapshots(scope, &hub, &data).expect("a thread");
+            let _ending = Ending(&hub.service);
+            let record = request_under_way(&hub, || switch_on(&hub, &data));
+            assert_eq!(record, None, "it was admitted without a log");
+        });
+        let log = hub.service.durability.log().expect("a log is kept now");
+        log.close();
+    }
+}

@@ -111,9 +111,9 @@ fn run_against_the_model(store: &Store, seed: u64, key_count: u64, steps: usize)
 
 #[test]
 fn random_operations_agree_with_a_map() {
-    for seed in 0..4 {
+    for seed in 0..count(4, 1) {
         let store = Store::new(seed);
-        run_against_the_model(&store, seed, 3000, 30_000);
+        run_against_the_model(&store, seed, count(3000, 100), count(30_000, 800) as usize);
         // What is left: a table of one segment at most, in the one shard that was used.
         let frame = crate::store::slab::SEGMENT_BYTES + 1024;
         assert!(bytes(&store) <= frame as u64, "{} bytes are left", bytes(&store));
@@ -125,7 +125,12 @@ fn equal_hashes_stay_correct() {
     for mask in [0, 3 << 40, 1 << 63] {
         let mut hasher = KeyHasher::new(5);
         hasher.mask = mask;
-        run_against_the_model(&Store::with_hasher(hasher), mask, 400, 8_000);
+        run_against_the_model(
+            &Store::with_hasher(hasher),
+            mask,
+            count(400, 60),
+            count(8_000, 300) as usize,
+        );
     }
 }
 
@@ -133,7 +138,7 @@ fn equal_hashes_stay_correct() {
 fn many_keys_of_one_hash_tag_work() {
     let store = Store::new(9);
     let name = |number: u32| format!("{{x}}{number}").into_bytes();
-    let count = if cfg!(miri) { 2_000 } else { 200_000 };
+    let count = count(200_000, 600) as u32;
     for number in 0..count {
         put(&store, &name(number), &number.to_le_bytes(), None);
     }

@@ -49,6 +49,7 @@ fn every_combination_of_lengths_comes_back() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "hashes 16 MiB")]
 fn a_key_of_more_than_24_bits_works() {
     let store = Store::new(1);
     let name = vec![b'k'; (1 << 24) + 3];

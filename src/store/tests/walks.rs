@@ -27,7 +27,7 @@ fn scan_all(
 
 #[test]
 fn a_key_that_stays_is_returned_exactly_once() {
-    for seed in 0..12 {
+    for seed in 0..count(12, 1) {
         println!("seed {seed}");
         let mut rng = SplitMix64::new(seed);
         let store = Store::new(seed);
@@ -61,10 +61,11 @@ fn a_key_that_stays_is_returned_exactly_once() {
 #[test]
 fn nothing_is_returned_twice_while_nothing_changes() {
     let store = Store::new(8);
-    (0..3000).for_each(|number| put(&store, format!("{{x}}{number}").as_bytes(), b"", None));
+    let keys = count(3000, 300);
+    (0..keys).for_each(|number| put(&store, format!("{{x}}{number}").as_bytes(), b"", None));
     for count in [1, 10, 1000, usize::MAX] {
         let seen = scan_all(&store, count, |_| ());
-        assert_eq!(seen.len(), 3000);
+        assert_eq!(seen.len() as u64, keys);
         assert!(seen.values().all(|times| *times == 1));
     }
     assert!(scan_all(&Store::new(8), 10, |_| ()).is_empty());
@@ -85,7 +86,7 @@ fn hostile_cursors_end() {
     (0..500).for_each(|number| put(&store, format!("{{x}}{number}").as_bytes(), b"", None));
     let mut rng = SplitMix64::new(1);
     let edges = (0..64).flat_map(|bit| [(1 << bit) - 1, 1 << bit, (1 << bit) + 1, u64::MAX - bit]);
-    let random: Vec<u64> = (0..500).map(|_| rng.next_u64() >> rng.below(64)).collect();
+    let random: Vec<u64> = (0..count(500, 5)).map(|_| rng.next_u64() >> rng.below(64)).collect();
     for start in edges.chain(random) {
         let mut cursor = start;
         let mut calls = 0;
@@ -115,6 +116,7 @@ fn a_holder_of_all_shards_scans_too() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "counts thousands")]
 fn every_key_is_chosen_about_as_often() {
     let store = Store::new(8);
     // A crowded shard beside nearly empty ones, segments of different depth.
@@ -136,6 +138,7 @@ fn every_key_is_chosen_about_as_often() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "thousands of keys, all shards")]
 fn counts_and_bytes_of_a_spread_database_are_exact() {
     let store = Store::new(8);
     (0..5000).for_each(|number| put(&store, format!("{number}").as_bytes(), b"12345678", None));
