@@ -3,6 +3,7 @@
 use super::command_keys::{self, KeyUse};
 use super::server::no_such_sub;
 use super::session::Cx;
+use super::syntax;
 use super::table::{Command, Keys, LOOKUP, Outcome, Run, TABLE, acl, flags, flags::*, row};
 use crate::engine::CmdError;
 use crate::resp::{Args, OwnedArgs, Reply};
@@ -241,11 +242,13 @@ fn docs(_cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 }
 
 fn document(command: &Command, parent: Option<&Command>, reply: &mut Reply<'_>) {
-    match parent {
-        Some(parent) => reply.bulk(format!("{}|{}", parent.name, command.name).as_bytes()),
-        None => reply.bulk(command.name.as_bytes()),
-    }
-    reply.map(3 + !command.subs.is_empty() as usize);
+    let name = match parent {
+        Some(parent) => format!("{}|{}", parent.name, command.name),
+        None => command.name.to_owned(),
+    };
+    let arguments = syntax::arguments(&name);
+    reply.bulk(name.as_bytes());
+    reply.map(3 + !arguments.is_empty() as usize + !command.subs.is_empty() as usize);
     let fields = [
         ("summary", command.summary),
         ("since", command.since),
@@ -254,6 +257,10 @@ fn document(command: &Command, parent: Option<&Command>, reply: &mut Reply<'_>) 
     for (name, value) in fields {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
+    }
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        syntax::answer(&arguments, reply);
     }
     if !command.subs.is_empty() {
         reply.bulk(b"subcommands");

@@ -13,7 +13,8 @@
 
 use super::session::Cx;
 use super::{
-    bits, connection, hashes, keyspace, lists, persistence, pubsub, scan, server, sets, strings,
+    bits, connection, hashes, keyspace, lists, persistence, pubsub, replication, scan, server,
+    sets, strings,
 };
 use super::{transactions, zsets};
 use crate::engine::{CmdError, Read, Txn, Walk};
@@ -240,6 +241,7 @@ const FAMILIES: &[&[Command]] = &[
     lists::ROWS,
     persistence::ROWS,
     pubsub::ROWS,
+    replication::ROWS,
     scan::ROWS,
     server::ROWS,
     sets::ROWS,

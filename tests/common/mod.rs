@@ -19,5 +19,6 @@ pub mod oracle;
 pub mod quote;
 pub mod random;
 pub mod server;
+pub mod terminal;
 pub mod value;
 pub mod wire;
