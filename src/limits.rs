@@ -73,9 +73,12 @@ pub const UNAUTH_ARGS_MAX: usize = 10;
 pub const UNAUTH_BULK_MAX: usize = 16 * 1024;
 
 /// Unsent reply bytes at which a connection is no longer read from.
-pub const OUTPUT_HIGH_WATER: usize = 1024 * 1024;
+pub const OUTPUT_HIGH_WATER: usize = 256 * 1024;
+/// The same while the socket is full: what waits behind it need only keep it busy, and a hundred
+/// clients that read nothing must cost little.
+pub const OUTPUT_BLOCKED_WATER: usize = 64 * 1024;
 /// Unsent reply bytes at which reading goes on.
-pub const OUTPUT_LOW_WATER: usize = 256 * 1024;
+pub const OUTPUT_LOW_WATER: usize = 32 * 1024;
 /// Sent reply bytes at which the unsent ones are moved to the front of their buffer.
 pub const OUTPUT_COMPACT_MIN: usize = 64 * 1024;
 
@@ -265,15 +268,32 @@ pub const BENCH_REPLY_LINE_MAX: usize = 64 * 1024;
 pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Levels of lists in a reply to a question of `dse-bench`; more are an error.
 pub const BENCH_ANSWER_DEPTH_MAX: usize = 32;
+/// Bad clients of `dse-bench clients --abuse`: those that read slowly, not at all, and those that
+/// begin a request and leave it there.
+pub const BENCH_ABUSE_SLOW_READERS: usize = 50;
+/// See `BENCH_ABUSE_SLOW_READERS`.
+pub const BENCH_ABUSE_UNREAD: usize = 50;
+/// See `BENCH_ABUSE_SLOW_READERS`.
+pub const BENCH_ABUSE_HALF_SENT: usize = 200;
+/// Bytes of requests that a bad client of `dse-bench` sends at most.
+pub const BENCH_ABUSE_REQUEST_BYTES: usize = 17 * 1024 * 1024;
+/// Bytes of the value that bad clients of `dse-bench` ask for again and again.
+pub const BENCH_ABUSE_VALUE_BYTES: usize = 1024;
+/// Bytes that a slow reader of `dse-bench` takes at once.
+pub const BENCH_ABUSE_SIP_BYTES: usize = 4096;
+/// Requests under way on the connection of `dse-bench clients --heavy`.
+pub const BENCH_HEAVY_PIPELINE: usize = 1000;
 /// Runs of one report of `dse-bench`; a sweep of more is refused.
 pub const BENCH_RUNS_MAX: usize = 100_000;
 
+const _: () = assert!(BENCH_SEND_BYTES < BENCH_ABUSE_REQUEST_BYTES);
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);
 const _: () = assert!(ENTRY_SHARED_MIN <= BULK_DIRECT_MIN);
 const _: () = assert!(BULK_DIRECT_MIN < BULK_SMALL_PAGES_MIN);
-const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_HIGH_WATER);
+const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_BLOCKED_WATER);
+const _: () = assert!(OUTPUT_BLOCKED_WATER < OUTPUT_HIGH_WATER);
 const _: () = assert!(CONNECTIONS_MAX.is_multiple_of(CONNECTION_CHUNK));
 const _: () = assert!(CONNECTIONS_MAX.is_power_of_two());
 const _: () = assert!(LIST_NODE_BYTES <= u16::MAX as usize);

@@ -348,6 +348,29 @@ fn many_connections_check_their_answers() {
 }
 
 #[test]
+fn bad_clients_make_no_answer_wrong() {
+    let server = dse();
+    let line = format!("clients 60 -p {} --active 20 -n 400 --rounds 1 --abuse", port(&server));
+    let out = good(&line);
+    let told = |what: &str| out.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(told("60 connections, 20 of them active"), 1, "{out}");
+    assert_eq!(told("an idle connection costs"), 1, "{out}");
+    assert_eq!(told("800 answers checked, 0 wrong, 0 errors: met"), 1, "{out}");
+    assert_eq!(told("400 answers checked, 0 wrong, 0 errors: met"), 1, "{out}");
+    assert_eq!(told("under 300 bad clients the server grew by"), 1, "{out}");
+    assert_eq!(told("the longest wait was"), 1, "{out}");
+}
+
+#[test]
+fn a_heavy_connection_is_set_beside_light_ones() {
+    let server = dse();
+    let out = good(&format!("clients 5 -p {} --time 0.2 --rounds 2 --heavy", port(&server)));
+    assert_eq!(out.lines().count(), 2, "{out}");
+    assert!(out.contains("p99 of the light ones "), "{out}");
+    assert_eq!(bench("clients 5 --heavy --abuse").0, 2);
+}
+
+#[test]
 fn memory_for_each_key_is_the_growth_of_the_server() {
     let server = dse();
     let out = good(&format!("memory -p {} --keys 20000 -d 64 --settle 0", port(&server)));

@@ -17,6 +17,8 @@ use std::time::Duration;
 
 /// Rounds of a comparison, if nobody says how many.
 const ROUNDS_OF_COMPARISON: usize = 5;
+/// Rounds of a trial of many connections, if nobody says how many.
+const ROUNDS_OF_TRIAL: usize = 3;
 /// Length of a run, if neither requests nor time are given and it is one of several.
 const SECONDS_OF_ROUND: f64 = 1.0;
 
@@ -34,6 +36,15 @@ pub enum Task {
         /// How many of them send anything.
         active: usize,
     },
+    /// What idle and bad connections cost the others and the server.
+    Abuse {
+        /// How they are driven.
+        options: Options,
+        /// How many of them send anything.
+        active: usize,
+    },
+    /// What one heavy connection costs the others.
+    Heavy(Options),
     /// What keys cost.
     Memory {
         /// Whom to ask, and where results go.
@@ -214,7 +225,14 @@ fn clients(found: &ArgMatches, words: Vec<String>) -> Result<Task, BenchError> {
     }
     let base = Shape { clients: count, ..options.shapes[0].clone() };
     options.shapes = options::shapes(base, &[])?;
-    Ok(Task::Clients { options, active })
+    if !is_given(found, "rounds") {
+        options.rounds = ROUNDS_OF_TRIAL;
+    }
+    Ok(match (found.get_flag("abuse"), found.get_flag("heavy")) {
+        (true, _) => Task::Abuse { options, active },
+        (false, true) => Task::Heavy(options),
+        (false, false) => Task::Clients { options, active },
+    })
 }
 
 fn floor(found: &ArgMatches) -> Result<Task, BenchError> {
@@ -300,6 +318,15 @@ fn subcommands() -> [Command; 7] {
         .value_parser(value_parser!(usize))
         .value_delimiter(',')
         .help("Operations prefetched together; several are measured in turn");
+    let abuse = Arg::new("abuse").long("abuse").action(ArgAction::SetTrue).help(
+        "Hold what idle connections, slow readers and half-sent requests cost against bounds \
+         (on a fresh server)",
+    );
+    let heavy = Arg::new("heavy").long("heavy").action(ArgAction::SetTrue).help(
+        "Hold what a connection with a thousand requests under way costs the others against a \
+         bound",
+    );
+    let heavy = heavy.conflicts_with_all(["abuse", "active"]);
     [
         Command::new("ping").about("Says in one line whether a server answers"),
         Command::new("floor")
@@ -315,7 +342,8 @@ fn subcommands() -> [Command; 7] {
         Command::new("clients")
             .about("Many connections; each sends and checks its answers")
             .arg(number("COUNT").required(true))
-            .arg(number("active").long("active").help("Only so many send anything")),
+            .arg(number("active").long("active").help("Only so many send anything"))
+            .args([abuse, heavy]),
         Command::new("memory")
             .about("Resident memory for each key (servers should be empty)")
             .arg(keys("1000000"))

@@ -59,7 +59,8 @@ impl Named {
         Named { title: test.title.into(), args: vec![(args_of(test), test.check, 1)], inline }
     }
 
-    fn ratio(set: u64, get: u64) -> Named {
+    /// A mix of SET and GET.
+    pub fn ratio(set: u64, get: u64) -> Named {
         let of = |name: &str, weight| {
             suite::named(name).map(|test| (args_of(&test), test.check, weight))
         };

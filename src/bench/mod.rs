@@ -73,6 +73,10 @@ fn perform(task: Task) -> Result<(), BenchError> {
         Task::Clients { options, active } => {
             finish(&clients::many(&options, active)?, &options.output)
         }
+        Task::Abuse { options, active } => {
+            finish(&clients::trial(&options, active)?, &options.output)
+        }
+        Task::Heavy(options) => finish(&clients::heavy(&options)?, &options.output),
         Task::Memory { options, keys, settle } => memory(&options, keys, settle),
         Task::Ping(target) => {
             println(&ping::ping(&target)?);

@@ -32,7 +32,8 @@ struct Inbox {
 struct Ends {
     peer: Peer,
     local: Peer,
-    labels: Labels,
+    /// Apart, because most connections have none, and what each of thousands costs counts.
+    labels: Option<Box<Labels>>,
 }
 
 /// What is known of a connection when it is accepted.
@@ -144,13 +145,15 @@ impl Card {
 
     /// The names the client gave itself.
     pub fn labels(&self) -> Labels {
-        self.lock_ends().as_ref().map(|ends| ends.labels.clone()).unwrap_or_default()
+        let ends = self.lock_ends();
+        let labels = ends.as_ref().and_then(|ends| ends.labels.as_deref());
+        labels.cloned().unwrap_or_default()
     }
 
     /// Changes the names the client gave itself.
     pub fn label(&self, change: impl FnOnce(&mut Labels)) {
         if let Some(ends) = self.lock_ends().as_mut() {
-            change(&mut ends.labels);
+            change(ends.labels.get_or_insert_default());
         }
     }
 
@@ -173,7 +176,7 @@ impl Card {
         self.opened_ms.store(opening.now_ms, Relaxed);
         self.active_ms.store(opening.now_ms, Relaxed);
         let (peer, local) = (opening.peer, opening.local);
-        *self.lock_ends() = Some(Box::new(Ends { peer, local, labels: Labels::default() }));
+        *self.lock_ends() = Some(Box::new(Ends { peer, local, labels: None }));
     }
 
     /// Tells which life of the slot this is, and makes the connection visible.

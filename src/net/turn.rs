@@ -8,16 +8,16 @@
 //! ```
 //!
 //! A connection between requests owns no buffer. Input of a connection whose replies pile up
-//! is neither read nor executed until they have left (`OUTPUT_HIGH_WATER`, `OUTPUT_LOW_WATER`).
+//! (less high while its socket is full) is neither read nor executed until they have left
+//! (`OUTPUT_HIGH_WATER`, `OUTPUT_BLOCKED_WATER`, `OUTPUT_LOW_WATER`).
 
-use super::card::Card;
 use super::hub::{ConnId, Hub};
-use super::io;
 use super::scratch::RequestScratch;
 use super::service::{Batch, Flow, Io, Service};
+use super::{card::Card, io};
 use crate::limits::{
-    BATCH_COMMANDS, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, REPLY_BUFFER_KEPT, TURN_BYTES,
-    TURN_COMMANDS, TURN_READS,
+    BATCH_COMMANDS, OUTPUT_BLOCKED_WATER, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, REPLY_BUFFER_KEPT,
+    TURN_BYTES, TURN_COMMANDS, TURN_READS,
 };
 use crate::resp::{OutQueue, Request, Step};
 use crate::sync::turn::flags;
@@ -196,7 +196,8 @@ impl<S: Service> Link<S> {
         let mut commands = TURN_COMMANDS;
         let mut reads = 0;
         loop {
-            if self.out.len() >= OUTPUT_HIGH_WATER {
+            let high = if self.blocked { OUTPUT_BLOCKED_WATER } else { OUTPUT_HIGH_WATER };
+            if self.out.len() >= high {
                 if let Err(_gone) = self.flush(cx) {
                     return Verdict::Close;
                 }
@@ -231,7 +232,7 @@ impl<S: Service> Link<S> {
         if let Some(bulk) = self.partial.as_mut().and_then(|partial| partial.bulk.as_mut()) {
             let want = (bulk.target_len() - bulk.filled_len()).min(4 * TURN_BYTES);
             let got = io::receive_bulk(&self.fd, bulk, want);
-            return self.received(got, want).is_some_and(|_| self.finish_bulk());
+            return self.received(got, want).map(|_| self.finish_bulk()).is_some();
         }
         let capacity = cx.scratch.read.len();
         let got = io::receive(&self.fd, &mut cx.scratch.read);
@@ -278,7 +279,7 @@ impl<S: Service> Link<S> {
     }
 
     /// Hands a bulk that is complete to its request.
-    fn finish_bulk(&mut self) -> bool {
+    fn finish_bulk(&mut self) {
         if let Some(partial) = &mut self.partial
             && partial.bulk.as_ref().is_some_and(BulkBuf::is_full)
             && let Some(bulk) = partial.bulk.take()
@@ -286,7 +287,6 @@ impl<S: Service> Link<S> {
             partial.request.large_received(bulk);
             partial.starved = false;
         }
-        true
     }
 
     /// Executes what waits in the partial buffer.

@@ -1,6 +1,20 @@
 //! Many connections at once: each writes a key of its own and checks what it reads.
 //!
 //! Some may stay idle, to see what they cost the others and the server.
+//!
+//! ```text
+//!   mod     connections, idle and active      trial     phases, and bounds for what they show
+//!   abuse   those that read nothing           heavy     one that asks for much at once
+//!                                             verdict   figures held against bounds
+//! ```
+
+mod abuse;
+mod heavy;
+mod trial;
+mod verdict;
+
+pub use heavy::heavy;
+pub use trial::trial;
 
 use super::client::run::run;
 use super::error::BenchError;
@@ -38,42 +52,71 @@ fn one_server(
     all: usize,
     active: usize,
 ) -> Result<Cell, BenchError> {
+    let crowd = Crowd { options, subject, all, active };
     let progress = Progress::new(1, !options.output.quiet);
     let before = subject.process.rss_bytes();
-    let idle = open_idle(subject, all - active, &progress)?;
+    let idle = crowd.open_idle(&progress)?;
     thread::sleep(if idle.is_empty() { Duration::ZERO } else { SETTLE });
     let opened = subject.process.rss_bytes();
-    // One number each: every connection reads what it wrote itself.
-    let base = &options.shapes[0];
-    let shape = Shape {
-        clients: active,
-        key_space: active as u64,
-        data_bytes: base.data_bytes.max(16),
-        threads: base.threads.min(active),
-        ..base.clone()
-    };
-    let named = Named::of(&options.load);
-    let mut cell = Cell {
-        test: format!("{all} connections, {active} active"),
-        label: options.output.label.clone(),
-        shape: shape.clone(),
-        results: Vec::new(),
-    };
-    let mut result =
-        ServerResult { server: subject.server.name.clone(), ..ServerResult::default() };
-    for named in &named {
-        let plan = plan(named, &shape, options, subject);
-        let outcome = run(&plan, &subject.process, &mut |done| {
-            progress.say(&format!("{}: {done} answers", cell.test));
-        })?;
-        result.curve = curve(&outcome.histogram);
-        result.runs.push(Run::of(&outcome));
-    }
-    cell.results.push(result);
+    let mut cell = crowd.cell("");
+    crowd.run_active(&mut cell, &progress)?;
     progress.finish();
     println(&said(&cell, before, opened, idle.len()));
-    drop(idle);
     Ok(cell)
+}
+
+/// Connections to one server, some of which are active.
+struct Crowd<'a> {
+    options: &'a Options,
+    subject: &'a Subject,
+    all: usize,
+    active: usize,
+}
+
+impl Crowd<'_> {
+    /// An empty cell for what the active ones do.
+    fn cell(&self, what: &str) -> Cell {
+        // One number each: every connection reads what it wrote itself.
+        let base = &self.options.shapes[0];
+        let shape = Shape {
+            clients: self.active,
+            key_space: self.active as u64,
+            data_bytes: base.data_bytes.max(16),
+            threads: base.threads.min(self.active),
+            ..base.clone()
+        };
+        let comma = if what.is_empty() { "" } else { ", " };
+        Cell {
+            test: format!("{} connections, {} active{comma}{what}", self.all, self.active),
+            label: self.options.output.label.clone(),
+            shape,
+            results: vec![ServerResult {
+                server: self.subject.server.name.clone(),
+                ..ServerResult::default()
+            }],
+        }
+    }
+
+    /// Opens those that send nothing but a greeting.
+    fn open_idle(&self, progress: &Progress) -> Result<Vec<OwnedFd>, BenchError> {
+        open_idle(self.subject, self.all - self.active, progress)
+    }
+
+    /// Lets the active ones write, read and check; adds what was seen to the cell.
+    fn run_active(&self, cell: &mut Cell, progress: &Progress) -> Result<(), BenchError> {
+        let Crowd { options, subject, .. } = self;
+        for named in &Named::of(&options.load) {
+            let plan = plan(named, &cell.shape, options, subject);
+            let outcome = run(&plan, &subject.process, &mut |done| {
+                progress.say(&format!("{}: {done} answers", cell.test));
+            })?;
+            for result in &mut cell.results {
+                result.curve = curve(&outcome.histogram);
+                result.runs.push(Run::of(&outcome));
+            }
+        }
+        Ok(())
+    }
 }
 
 fn open_idle(
@@ -87,7 +130,10 @@ fn open_idle(
             progress.say(&format!("{at} idle connections"));
         }
         let node = &subject.nodes[at % subject.nodes.len()];
-        idle.push(node.target.open()?.into_fd()?);
+        let mut session = node.target.open()?;
+        // A connection that was served may cost more than one that was only accepted.
+        session.demand(&["PING"])?;
+        idle.push(session.into_fd()?);
     }
     Ok(idle)
 }
