@@ -55,7 +55,7 @@ fn one_server(
     let crowd = Crowd { options, subject, all, active };
     let progress = Progress::new(1, !options.output.quiet);
     let before = subject.process.rss_bytes();
-    let idle = crowd.open_idle(&progress)?;
+    let idle = crowd.open_idle(crowd.idle(), &progress)?;
     thread::sleep(if idle.is_empty() { Duration::ZERO } else { SETTLE });
     let opened = subject.process.rss_bytes();
     let mut cell = crowd.cell("");
@@ -97,9 +97,14 @@ impl Crowd<'_> {
         }
     }
 
-    /// Opens those that send nothing but a greeting.
-    fn open_idle(&self, progress: &Progress) -> Result<Vec<OwnedFd>, BenchError> {
-        open_idle(self.subject, self.all - self.active, progress)
+    /// How many send nothing but a greeting.
+    fn idle(&self) -> usize {
+        self.all - self.active
+    }
+
+    /// Opens so many of those.
+    fn open_idle(&self, count: usize, progress: &Progress) -> Result<Vec<OwnedFd>, BenchError> {
+        open_idle(self.subject, count, progress)
     }
 
     /// Lets the active ones write, read and check; adds what was seen to the cell.

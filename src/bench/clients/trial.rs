@@ -1,8 +1,8 @@
 //! What many connections cost the server and each other, held against bounds.
 //!
 //! ```text
-//!   fresh server | idle connections open         | active beside them | active alone |  ...rounds
-//!                  ^ what each costs
+//!   fresh server | a tenth of the idle | the rest of them | active beside | active alone |  rounds
+//!                                        ^ what each costs
 //!                | bad clients come, idle and active ones beside them
 //!                  ^ what the server grows by, who waits longest
 //! ```
@@ -54,10 +54,14 @@ pub fn trial(options: &Options, active: usize) -> Result<Document, BenchError> {
 fn one_server(crowd: &Crowd<'_>) -> Result<Vec<Cell>, BenchError> {
     let progress = Progress::new(1, !crowd.options.output.quiet);
     let process = &crowd.subject.process;
-    let before = process.rss_bytes();
-    let mut idle = crowd.open_idle(&progress)?;
+    // What a server touches for its first clients is not what each of thousands costs.
+    let first = crowd.idle() / 10;
+    let mut idle = crowd.open_idle(first, &progress)?;
     thread::sleep(SETTLE);
-    verdict_on_idle_cost(before, process.rss_bytes(), idle.len());
+    let before = process.rss_bytes();
+    idle.extend(crowd.open_idle(crowd.idle() - first, &progress)?);
+    thread::sleep(SETTLE);
+    verdict_on_idle_cost(before, process.rss_bytes(), idle.len() - first);
 
     let mut beside = crowd.cell("idle ones beside");
     let mut alone = crowd.cell("alone");
@@ -66,7 +70,7 @@ fn one_server(crowd: &Crowd<'_>) -> Result<Vec<Cell>, BenchError> {
         drop(idle);
         thread::sleep(SETTLE);
         crowd.run_active(&mut alone, &progress)?;
-        idle = crowd.open_idle(&progress)?;
+        idle = crowd.open_idle(crowd.idle(), &progress)?;
         thread::sleep(SETTLE);
     }
     verdict_on_answers(&[&beside, &alone]);
