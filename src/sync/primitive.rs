@@ -7,9 +7,9 @@
 pub use std::sync::atomic::Ordering;
 
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub use loom::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
 #[cfg(not(loom))]
-pub use std::sync::atomic::{AtomicU32, AtomicU64, fence};
+pub use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, fence};
 
 #[cfg(not(loom))]
 pub use crossbeam_utils::Backoff;

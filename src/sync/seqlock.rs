@@ -1,8 +1,8 @@
-//! The control word of a bucket: a seqlock over atomics, with visited bits beside it.
+//! The control word of a bucket: a seqlock over atomics, and marks of use beside it.
 //!
 //! ```text
-//!   63            16 15    10 9   8 7      1  0
-//!   |    version    |  zero  |reach|visited|lock|
+//!   31          3 2  1 0        7 6      0
+//!   |  version   |reach|lock|   |0| marks |
 //! ```
 //!
 //! A writer (one at a time: it holds the shard's lock) sets the lock bit, changes the bucket's
@@ -16,28 +16,34 @@
 //!   something later: not what was noted, unless W was complete before the first look;
 //! - if the first look saw W complete (Acquire on the Release that ended it), it saw all of W.
 //!
-//! `reach` says how far entries of this bucket were displaced; it belongs to the writer.
-//! Visited bits are set by readers at any time, and are hints: validation masks them out.
+//! The version has 29 bits: a reader would have to stand still within one lookup while its bucket
+//! is written 536,870,912 times or a multiple of that, to take what it read for whole.
 //!
-//! An all-zero word is valid: unlocked, version 0, nothing visited, reach 0.
+//! `reach` says how far entries of this bucket were displaced; it belongs to the writer, and so
+//! does the whole word: it is written by plain stores. Marks are hints, in a byte of their own: of
+//! two that are set or cleared at the same moment one may be lost, and nothing depends on it. So
+//! neither a read nor a write needs a locked instruction here.
+//!
+//! All zeroes are valid: unlocked, version 0, nothing marked, reach 0.
 
-use super::primitive::{AtomicU64, Ordering, Site, fence, ordering, skips};
+use super::primitive::{AtomicU8, AtomicU32, Ordering, Site, fence, ordering, skips};
 use Ordering::{Acquire, Relaxed, Release};
 
-const LOCK: u64 = 1;
-const VISITED_SHIFT: u32 = 1;
-const VISITED: u64 = 0b1111_1110;
-const REACH_SHIFT: u32 = 8;
-const REACH: u64 = 0b11 << REACH_SHIFT;
-const VERSION_ONE: u64 = 1 << 16;
+const LOCK: u32 = 1;
+const REACH_SHIFT: u32 = 1;
+const REACH: u32 = 0b11 << REACH_SHIFT;
+const VERSION_ONE: u32 = 1 << 3;
 
 /// Largest value of the reach field.
 pub const REACH_MAX: u8 = 3;
 
 /// The first word of a bucket.
-#[repr(transparent)]
+#[repr(C, align(8))]
 #[derive(Debug)]
-pub struct ControlWord(AtomicU64);
+pub struct ControlWord {
+    sequence: AtomicU32,
+    marks: AtomicU8,
+}
 
 impl Default for ControlWord {
     fn default() -> ControlWord {
@@ -49,52 +55,51 @@ impl ControlWord {
     /// An unlocked word of version 0.
     #[cfg(not(loom))]
     pub const fn new() -> ControlWord {
-        ControlWord(AtomicU64::new(0))
+        ControlWord { sequence: AtomicU32::new(0), marks: AtomicU8::new(0) }
     }
 
     /// An unlocked word of version 0.
     #[cfg(loom)]
     pub fn new() -> ControlWord {
-        ControlWord(AtomicU64::new(0))
+        ControlWord { sequence: AtomicU32::new(0), marks: AtomicU8::new(0) }
     }
 
     /// The word to validate against, or `None` while a write is under way.
     #[inline(always)]
-    pub fn read_begin(&self) -> Option<u64> {
+    pub fn read_begin(&self) -> Option<u32> {
         // Acquire: pairs with the Release in `write_end`.
-        let word = self.0.load(Acquire);
+        let word = self.sequence.load(Acquire);
         (word & LOCK == 0).then_some(word)
     }
 
     /// Whether everything read since `begun` was noted stood there at one instant.
     #[inline(always)]
-    pub fn read_validate(&self, begun: u64) -> bool {
+    pub fn read_validate(&self, begun: u32) -> bool {
         if !skips(Site::SeqlockValidate) {
             // Acquire: pairs with the Release fence in `write_begin` through the data read.
             fence(Acquire);
         }
-        let word = self.0.load(Relaxed);
-        (word ^ begun) & !VISITED == 0
+        self.sequence.load(Relaxed) == begun
     }
 
     /// Reach of a word that [`read_begin`](Self::read_begin) returned.
     #[inline(always)]
-    pub fn reach_of(begun: u64) -> u8 {
+    pub fn reach_of(begun: u32) -> u8 {
         ((begun & REACH) >> REACH_SHIFT) as u8
     }
 
     /// Reach as the writer left it (for the holder of the writer lock).
     #[inline(always)]
     pub fn reach(&self) -> u8 {
-        ControlWord::reach_of(self.0.load(Relaxed))
+        ControlWord::reach_of(self.sequence.load(Relaxed))
     }
 
     /// Turns readers away. The caller holds the shard's writer lock and is not writing already.
     #[inline(always)]
     pub fn write_begin(&self) {
-        // A read-modify-write, because readers set visited bits at any time.
-        let before = self.0.fetch_or(LOCK, Relaxed);
+        let before = self.sequence.load(Relaxed);
         debug_assert_eq!(before & LOCK, 0, "two writers in one bucket");
+        self.sequence.store(before | LOCK, Relaxed);
         if !skips(Site::SeqlockBegin) {
             // Release: pairs with the Acquire fence in `read_validate`.
             fence(Release);
@@ -105,51 +110,50 @@ impl ControlWord {
     #[inline(always)]
     pub fn write_end(&self, reach: u8) {
         debug_assert!(reach <= REACH_MAX);
-        let before = self.0.load(Relaxed);
+        let before = self.sequence.load(Relaxed);
         debug_assert_eq!(before & LOCK, LOCK, "write_end without write_begin");
-        // One addition sets all three fields and leaves the visited bits to those who change
-        // them meanwhile: lock and reach belong to the writer and cannot have moved.
-        let reach = (u64::from(reach) << REACH_SHIFT).wrapping_sub(before & REACH);
-        let step = VERSION_ONE.wrapping_add(reach).wrapping_sub(LOCK);
+        let version = (before & !(LOCK | REACH)).wrapping_add(VERSION_ONE);
+        let after = version | u32::from(reach) << REACH_SHIFT;
         // Release: pairs with the Acquire in `read_begin`.
-        self.0.fetch_add(step, ordering(Site::SeqlockEnd, Release));
+        self.sequence.store(after, ordering(Site::SeqlockEnd, Release));
     }
 
     /// Marks `slot` (0..=6) as used; writes nothing if it is marked already.
     #[inline(always)]
     pub fn set_visited(&self, slot: usize) {
-        let bit = visited_bit(slot);
-        // Relaxed: a hint for eviction, which orders nothing.
-        if self.0.load(Relaxed) & bit == 0 {
-            self.0.fetch_or(bit, Relaxed);
+        let marks = self.marks.load(Relaxed);
+        if marks & visited_bit(slot) == 0 {
+            // Relaxed, and not one step with the load: a hint, which orders nothing.
+            self.marks.store(marks | visited_bit(slot), Relaxed);
         }
     }
 
     /// Whether `slot` (0..=6) is marked as used.
     #[inline(always)]
     pub fn visited(&self, slot: usize) -> bool {
-        self.0.load(Relaxed) & visited_bit(slot) != 0
+        self.marks.load(Relaxed) & visited_bit(slot) != 0
     }
 
     /// Takes the mark of `slot` (0..=6) away; writes nothing if it has none.
     #[inline(always)]
     pub fn clear_visited(&self, slot: usize) {
-        let bit = visited_bit(slot);
-        if self.0.load(Relaxed) & bit != 0 {
-            self.0.fetch_and(!bit, Relaxed);
+        let marks = self.marks.load(Relaxed);
+        if marks & visited_bit(slot) != 0 {
+            self.marks.store(marks & !visited_bit(slot), Relaxed);
         }
     }
 }
 
 #[inline(always)]
-fn visited_bit(slot: usize) -> u64 {
+fn visited_bit(slot: usize) -> u8 {
     debug_assert!(slot < crate::limits::BUCKET_SLOTS);
-    1 << (slot as u32 + VISITED_SHIFT)
+    1 << slot
 }
 
 #[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
+    use std::sync::atomic::AtomicU64;
 
     #[test]
     fn fields_do_not_disturb_each_other() {
