@@ -119,6 +119,27 @@ pub const COLLECT_STEPS: usize = 256;
 /// Steps without progress after which a reclamation tick gives up: a reader is in the way.
 pub const COLLECT_STEPS_IDLE: usize = 8;
 
+/// Bytes by which a shard's memory changes before the sum over all shards is told of it.
+pub const ACCOUNT_CHUNK_BYTES: u64 = 1024;
+/// Home buckets that a sweep over times of use passes under one lock.
+pub const SWEEP_HOMES_PER_LOCK: usize = 256;
+/// Keys that one request evicts before it goes on, if there is nearly enough room by then.
+pub const EVICT_PER_REQUEST: usize = 64;
+/// Keys that one request evicts at most; it is refused if there is not enough room then.
+pub const EVICT_PER_REQUEST_MAX: usize = 65_536;
+/// Shards whose candidates are compared where each has only a few keys.
+pub const EVICT_LOOKS: usize = 8;
+/// What a tick spends on eviction.
+pub const EVICT_TICK_NS: u64 = 2_000_000;
+/// Home buckets that a tick passes in its sweep over times of use.
+pub const SWEEP_HOMES_PER_TICK: usize = 2048;
+/// Time after which the counts of the hot keys are halved.
+pub const HOT_FADE_MS: u64 = 60_000;
+/// A sweep over times of use starts this long after the one before at the earliest.
+pub const SWEEP_EVERY_MS: u64 = 1000;
+/// Home buckets that the hand passes at most while it looks for one key to evict.
+pub const EVICT_HOMES_MAX: usize = 64;
+
 /// Slots in a bucket beside its control word: one cache line.
 pub const BUCKET_SLOTS: usize = 7;
 /// Buckets in a segment: 4 KiB.

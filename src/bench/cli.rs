@@ -4,6 +4,7 @@ use super::client::run::Amount;
 use super::error::BenchError;
 use super::load::suite;
 use super::local::BATCH_MAX;
+use super::local::miss_ratio::{MissOptions, POLICIES};
 use super::local::read_compare::CompareOptions;
 use super::local::throughput::MixOptions;
 use super::options::{self, Load, Options, Output, is_given, target, targets, value};
@@ -62,6 +63,8 @@ pub enum Task {
     Throughput(MixOptions),
     /// Reads of several maps in process.
     ReadCompare(CompareOptions),
+    /// Miss ratios of caches.
+    MissRatio(MissOptions),
     /// Join documents into a page.
     Report {
         /// Documents.
@@ -106,6 +109,7 @@ fn task(found: &ArgMatches, words: Vec<String>) -> Result<Task, BenchError> {
         "floor" => floor(sub),
         "throughput" => throughput(sub),
         "read-compare" => read_compare(sub),
+        "miss-ratio" => miss_ratio(sub),
         "report" => report(sub, words),
         "memory" => {
             let options = load_options(sub, Load::Tests(Some("set".into())), words)?;
@@ -267,6 +271,19 @@ fn read_compare(found: &ArgMatches) -> Result<Task, BenchError> {
     }))
 }
 
+fn miss_ratio(found: &ArgMatches) -> Result<Task, BenchError> {
+    let asked = is_given(found, "host") || is_given(found, "port") || is_given(found, "socket");
+    let policies: Vec<String> = found.get_many("policy").into_iter().flatten().cloned().collect();
+    let default = || POLICIES.iter().map(|name| name.to_string()).collect();
+    Ok(Task::MissRatio(MissOptions {
+        capacity: value::<u64>(found, "keys")?.max(1000) as usize,
+        accesses: found.get_one("accesses").copied().unwrap_or(1_000_000_usize).max(1000),
+        server: if asked { Some(target(found)?) } else { None },
+        policies: if policies.is_empty() { default() } else { policies },
+        json: found.get_one("json").cloned(),
+    }))
+}
+
 fn local_threads(found: &ArgMatches) -> Result<usize, BenchError> {
     let threads = if is_given(found, "threads") { value(found, "threads")? } else { 8 };
     Ok(threads.clamp(1, 1024))
@@ -308,7 +325,7 @@ fn command() -> Command {
         .subcommands(subcommands())
 }
 
-fn subcommands() -> [Command; 7] {
+fn subcommands() -> [Command; 8] {
     let number = |name: &'static str| Arg::new(name).value_parser(value_parser!(usize));
     let keys = |default: &'static str| {
         Arg::new("keys").long("keys").value_parser(value_parser!(u64)).default_value(default)
@@ -339,6 +356,16 @@ fn subcommands() -> [Command; 7] {
             .arg(keys("100000"))
             .arg(batch)
             .arg(Arg::new("only").long("only").help("Only these maps, comma-separated")),
+        Command::new("miss-ratio")
+            .about("How often caches of --keys keys miss; with -p a server too (it is emptied)")
+            .arg(keys("20000"))
+            .arg(number("accesses").long("accesses").help("Of each trace; 1000000 if not given"))
+            .arg(
+                Arg::new("policy")
+                    .long("policy")
+                    .value_delimiter(',')
+                    .help("maxmemory-policy of the server; several are measured in turn"),
+            ),
         Command::new("clients")
             .about("Many connections; each sends and checks its answers")
             .arg(number("COUNT").required(true))

@@ -8,7 +8,7 @@
 //!
 //!   clients   many connections that check their answers
 //!   floor     a server that does the least        ping   does it answer?
-//!   local     benches in process: throughput, read-compare
+//!   local     benches in process: throughput, read-compare, miss-ratio
 //! ```
 //!
 //! Whoever measures must be trusted: rounds are interleaved, ratios are taken within a round, the
@@ -85,6 +85,7 @@ fn perform(task: Task) -> Result<(), BenchError> {
         Task::Floor(options) => floor::serve(&options),
         Task::Throughput(options) => local::throughput::mix(&options),
         Task::ReadCompare(options) => local::read_compare::compare(&options),
+        Task::MissRatio(options) => local::miss_ratio::compare(&options),
         Task::Report { files, output } => join(&files, &output),
     }
 }

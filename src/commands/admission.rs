@@ -2,6 +2,7 @@
 
 use super::command_stats::Place;
 use super::durability;
+use super::evicting;
 use super::node::Node;
 use super::session::ReplyMode;
 use super::slowlog::{SlowCommand, cut_args};
@@ -18,7 +19,7 @@ pub(super) const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory
 /// Whether a request may run at all.
 pub(super) fn admit(
     node: &Node,
-    io: &Io<'_, Node>,
+    io: &mut Io<'_, Node>,
     command: &Command,
     place: Place,
     args: Args<'_>,
@@ -43,7 +44,7 @@ pub(super) fn admit(
     }
     // Queueing takes memory too, whatever the command.
     let is_queued = io.session.multi.is_some() && !command.is(flags::AT_ONCE);
-    if (command.is(flags::DENYOOM) || is_queued) && node.is_out_of_memory() {
+    if (command.is(flags::DENYOOM) || is_queued) && !evicting::make_room(node, io.hub, io.local) {
         return Err(CmdError::text(OUT_OF_MEMORY));
     }
     if io.session.in_subscribed_mode() && !command.is(flags::IN_SUBSCRIBED) {

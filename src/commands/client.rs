@@ -63,7 +63,7 @@ pub const MARK_MONITOR: u32 = 1;
 /// Bit of [`Card::marks`]: CLIENT NO-EVICT ON.
 const MARK_NO_EVICT: u32 = 1 << 1;
 /// Bit of [`Card::marks`]: CLIENT NO-TOUCH ON.
-const MARK_NO_TOUCH: u32 = 1 << 2;
+pub(super) const MARK_NO_TOUCH: u32 = 1 << 2;
 
 /// CLIENT ID
 fn id(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {

@@ -14,7 +14,7 @@ use super::session::Session;
 use super::table::{Command, Keys, Run, TABLE, flags};
 use super::{events, expiry, transactions};
 use crate::config::notify;
-use crate::engine::{CmdError, Journal, Read, ReadParts, Txn, TxnParts, Walk};
+use crate::engine::{CmdError, Journal, Read, ReadParts, SAMPLE, Txn, TxnParts, Walk};
 use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER, STRING_LEN_MAX};
 use crate::net::{Admission, Batch, Bounds, Card, ConnId, Flow, Io, Served, Service, TickOutcome};
 use crate::resp::{Args, Mark, OutQueue, ParseLimits, Reply};
@@ -30,7 +30,7 @@ mod prepare;
 mod steps;
 
 use prepare::Prepared;
-pub(super) use steps::{begin, call_session, publish_effects, shards_of};
+pub(super) use steps::{begin, call_session, marks_uses, publish_effects, shards_of};
 
 impl Service for Node {
     type Session = Session;
@@ -285,6 +285,9 @@ impl<'a> ExecutionRun<'a> {
             self.settle_reads(io.local);
         }
         io.card.command.store(call.place.number() + 1, Relaxed);
+        if let Some(key) = call.hashed {
+            self.note_use(io, call.command, key);
+        }
         let before = io.out.len();
         let (outcome, flow) = match call.command.run {
             Run::Read(run) => (self.call_read(io, &call, run), Flow::Next),
@@ -317,6 +320,19 @@ impl<'a> ExecutionRun<'a> {
         flow
     }
 
+    /// Counts one of several uses of keys for the hot keys.
+    #[inline]
+    fn note_use(&self, io: &mut Io<'_, Node>, command: &Command, key: Key<'_>) {
+        let local = &mut *io.local;
+        if local.until_sample > 0 {
+            local.until_sample -= 1;
+        } else if marks_uses(io.card, command) {
+            // Of a random number of uses, so that no rhythm of requests hides a key.
+            local.until_sample = local.rng.below(2 * SAMPLE - 1);
+            self.node.hot.of(local.worker).add(io.session.db, key.hash, key.bytes);
+        }
+    }
+
     fn call_read(
         &self,
         io: &mut Io<'_, Node>,
@@ -336,6 +352,8 @@ impl<'a> ExecutionRun<'a> {
             now_ms: self.now_ms,
             hashed: call.hashed,
             missed: missed.as_ref(),
+            marks: marks_uses(io.card, call.command),
+            hot: &node.hot,
         });
         let outcome = run(&read, call.args, &mut Reply::new(io.out, io.session.protocol));
         if let Some(log) = node.durability.log() {
@@ -374,6 +392,7 @@ impl<'a> ExecutionRun<'a> {
                 held
             }
         };
+        held.set_marks(marks_uses(io.card, command));
         let moment = begin(node, io.local, &mut held, self.now_ms);
         let log = node.durability.log();
         let joined = take_long_body(io.session);

@@ -131,6 +131,11 @@ impl Durability {
         self.is_held.load(Ordering::SeqCst)
     }
 
+    /// Whether no record can be written at this moment; the caller has a pin.
+    pub fn takes_no_writes(&self) -> bool {
+        self.is_held() || self.log().is_some_and(|log| !log.has_credit())
+    }
+
     /// Writes go on.
     pub fn let_go(&self, hub: &NodeHub) {
         // Release: pairs with the load in `is_held`.

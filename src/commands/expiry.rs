@@ -1,8 +1,9 @@
 //! What happens by itself, ten times a second on every worker: keys past their deadline are
-//! removed, limbo is emptied, connections are held to their bounds, the clock is compared.
+//! removed, others are evicted, marks of use become times, limbo is emptied, connections are held
+//! to their bounds, the clock is compared.
 
-use super::events;
 use super::node::{Local, Node, NodeHub};
+use super::{events, evicting, sweeping};
 use crate::config::notify;
 use crate::engine::Event;
 use crate::limits::{EXPIRE_SLICE_KEYS, EXPIRE_TICK_NS, SHARDS};
@@ -17,7 +18,11 @@ pub fn tick(hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
     if worker == 0 {
         tick_once(hub);
     }
-    let outcome = expire(node, hub, local, worker);
+    let mut outcome = expire(node, hub, local, worker);
+    if evicting::tick(node, hub, local) {
+        outcome = TickOutcome::More;
+    }
+    sweeping::tick(node, local);
     reclaim::collect();
     if local.shrinking.tick(node.engine.store.memory_bytes()) {
         allocator::collect();
@@ -35,6 +40,7 @@ fn tick_once(hub: &NodeHub) {
     let now_ms = node.engine.clock.now_ms();
     node.pause.tick(hub, now_ms);
     node.gauges.tick(node, now_ms);
+    node.room.tick(node, hub);
     hub.sweep(now_ms);
 }
 

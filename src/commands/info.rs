@@ -164,7 +164,8 @@ fn memory(view: &View<'_>, out: &mut String) {
     line!(out, "maxmemory_policy:{}", node.config.hot.maxmemory_policy().name());
     line!(out, "mem_fragmentation_ratio:{:.2}", rss as f64 / used.max(1) as f64);
     line!(out, "mem_fragmentation_bytes:{}", rss as i64 - used as i64);
-    line!(out, "mem_not_counted_for_evict:0");
+    let (beside, counted) = node.room.beside(limit);
+    line!(out, "mem_not_counted_for_evict:{}", beside - counted);
     line!(out, "mem_clients_slaves:0");
     line!(out, "mem_clients_normal:{clients}");
     line!(out, "mem_aof_buffer:0");
@@ -211,10 +212,11 @@ fn stats(view: &View<'_>, out: &mut String) {
     line!(out, "expired_keys:{}", sum(|stats| &stats.tally.expired));
     line!(out, "expired_stale_perc:0.00");
     line!(out, "expired_time_cap_reached_count:0");
-    line!(out, "evicted_keys:0");
+    line!(out, "evicted_keys:{}", sum(|stats| &stats.tally.evicted));
     line!(out, "evicted_clients:0");
-    line!(out, "total_eviction_exceeded_time:0");
-    line!(out, "current_eviction_exceeded_time:0");
+    let (in_all, current) = node.room.exceeded_ms(node.now_ms_hint());
+    line!(out, "total_eviction_exceeded_time:{in_all}");
+    line!(out, "current_eviction_exceeded_time:{current}");
     line!(out, "keyspace_hits:{}", sum(|stats| &stats.tally.hits));
     line!(out, "keyspace_misses:{}", sum(|stats| &stats.tally.misses));
     line!(out, "pubsub_channels:{channels}");

@@ -19,18 +19,27 @@ pub const ROWS: &[Command] = &[
     row("del", -2, Keys::ALL, WRITE, acl::KEYSPACE, Run::Locked(del)).doc("1.0.0", "Deletes keys."),
     row("dump", 2, Keys::ONE, READONLY, acl::KEYSPACE, Run::Locked(dump::dump))
         .doc("2.6.0", "Returns the value of a key in a form that RESTORE takes."),
-    row("exists", -2, Keys::ALL, READONLY | FAST, acl::KEYSPACE, Run::Read(exists))
+    row("exists", -2, Keys::ALL, READONLY | FAST | NO_TOUCH, acl::KEYSPACE, Run::Read(exists))
         .doc("1.0.0", "Counts how many of the keys are there."),
     row("expire", -3, Keys::ONE, WRITE | FAST, acl::KEYSPACE, Run::Locked(expire::expire))
         .doc("1.0.0", "Sets the time to live of a key in seconds."),
     row("expireat", -3, Keys::ONE, WRITE | FAST, acl::KEYSPACE, Run::Locked(expire::expireat))
         .doc("1.2.0", "Sets the deadline of a key in seconds since 1970."),
-    row("expiretime", 2, Keys::ONE, READONLY | FAST, acl::KEYSPACE, Run::Read(expire::expiretime))
-        .doc("7.0.0", "Returns the deadline of a key in seconds since 1970."),
+    row(
+        "expiretime",
+        2,
+        Keys::ONE,
+        READONLY | FAST | NO_TOUCH,
+        acl::KEYSPACE,
+        Run::Read(expire::expiretime),
+    )
+    .doc("7.0.0", "Returns the deadline of a key in seconds since 1970."),
     row("flushall", -1, Keys::NONE, WRITE | ALL_SHARDS, FLUSH, Run::Locked(flushall))
         .doc("1.0.0", "Removes all keys of all databases."),
     row("flushdb", -1, Keys::NONE, WRITE | ALL_SHARDS, FLUSH, Run::Locked(flushdb))
         .doc("1.0.0", "Removes all keys of the selected database."),
+    row("hotkeys", -1, Keys::NONE, READONLY, acl::KEYSPACE, Run::Read(object::hotkeys))
+        .doc("7.2.4", "Returns the keys that are used most."),
     row("move", 3, Keys::ONE, WRITE | FAST, acl::KEYSPACE, Run::Locked(relocate::move_key))
         .doc("1.0.0", "Moves a key to another database."),
     row("object", -2, Keys::SECOND, 0, 0, Run::Locked(object::object))
@@ -46,12 +55,12 @@ pub const ROWS: &[Command] = &[
         "pexpiretime",
         2,
         Keys::ONE,
-        READONLY | FAST,
+        READONLY | FAST | NO_TOUCH,
         acl::KEYSPACE,
         Run::Read(expire::pexpiretime),
     )
     .doc("7.0.0", "Returns the deadline of a key in milliseconds since 1970."),
-    row("pttl", 2, Keys::ONE, READONLY | FAST, acl::KEYSPACE, Run::Read(expire::pttl))
+    row("pttl", 2, Keys::ONE, READONLY | FAST | NO_TOUCH, acl::KEYSPACE, Run::Read(expire::pttl))
         .doc("2.6.0", "Returns how long a key has to live, in milliseconds."),
     row("rename", 3, Keys::TWO, WRITE, acl::KEYSPACE, Run::Locked(relocate::rename))
         .doc("1.0.0", "Gives a key another name, whatever was there before."),
@@ -63,25 +72,46 @@ pub const ROWS: &[Command] = &[
         .doc("4.0.0", "Exchanges two databases."),
     row("touch", -2, Keys::ALL, READONLY | FAST, acl::KEYSPACE, Run::Read(exists))
         .doc("3.2.1", "Counts how many of the keys are there, as a use of them."),
-    row("ttl", 2, Keys::ONE, READONLY | FAST, acl::KEYSPACE, Run::Read(expire::ttl))
+    row("ttl", 2, Keys::ONE, READONLY | FAST | NO_TOUCH, acl::KEYSPACE, Run::Read(expire::ttl))
         .doc("1.0.0", "Returns how long a key has to live, in seconds."),
-    row("type", 2, Keys::ONE, READONLY | FAST, acl::KEYSPACE, Run::Read(type_of))
+    row("type", 2, Keys::ONE, READONLY | FAST | NO_TOUCH, acl::KEYSPACE, Run::Read(type_of))
         .doc("1.0.0", "Returns what kind of value a key holds."),
     row("unlink", -2, Keys::ALL, WRITE | FAST, acl::KEYSPACE, Run::Locked(del))
         .doc("4.0.0", "Deletes keys; their values are freed by and by."),
 ];
 
 const OBJECT_SUBS: &[Command] = &[
-    row("encoding", 3, Keys::SECOND, READONLY, acl::KEYSPACE, Run::Locked(object::object))
-        .doc("2.2.3", "Returns the name of the form that Redis would keep a value in."),
-    row("freq", 3, Keys::SECOND, READONLY, acl::KEYSPACE, Run::Locked(object::object))
+    row(
+        "encoding",
+        3,
+        Keys::SECOND,
+        READONLY | NO_TOUCH,
+        acl::KEYSPACE,
+        Run::Locked(object::object),
+    )
+    .doc("2.2.3", "Returns the name of the form that Redis would keep a value in."),
+    row("freq", 3, Keys::SECOND, READONLY | NO_TOUCH, acl::KEYSPACE, Run::Read(object::freq))
         .doc("4.0.0", "Returns how often a value is used, on a logarithmic scale."),
     row("help", 2, Keys::NONE, LOADING | STALE, acl::KEYSPACE, Run::Locked(object::object))
         .doc("6.2.0", "Returns helpful text about the sub-commands."),
-    row("idletime", 3, Keys::SECOND, READONLY, acl::KEYSPACE, Run::Locked(object::object))
-        .doc("2.2.3", "Returns for how long a value was not used."),
-    row("refcount", 3, Keys::SECOND, READONLY, acl::KEYSPACE, Run::Locked(object::object))
-        .doc("2.2.3", "Returns how many references a value has."),
+    row(
+        "idletime",
+        3,
+        Keys::SECOND,
+        READONLY | NO_TOUCH,
+        acl::KEYSPACE,
+        Run::Locked(object::object),
+    )
+    .doc("2.2.3", "Returns for how long a value was not used."),
+    row(
+        "refcount",
+        3,
+        Keys::SECOND,
+        READONLY | NO_TOUCH,
+        acl::KEYSPACE,
+        Run::Locked(object::object),
+    )
+    .doc("2.2.3", "Returns how many references a value has."),
 ];
 
 const FLUSH: u32 = acl::KEYSPACE | acl::DANGEROUS;

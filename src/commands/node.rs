@@ -3,15 +3,17 @@
 
 use super::command_stats::CommandStats;
 use super::durability::Durability;
+use super::evicting::{self, Room};
 use super::loading::Loading;
 use super::monitor::Monitors;
 use super::pause::Pause;
 use super::pubsub::Registry;
 use super::saving::Saving;
 use super::slowlog::SlowLog;
+use super::sweeping::Sweeping;
 use super::switching::Switching;
 use crate::config::Config;
-use crate::engine::{CmdError, Count, Effects, Engine, Tally};
+use crate::engine::{CmdError, Count, Effects, Engine, HotSet, Tally};
 use crate::limits::{COLLECT_AFTER_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX};
 use crate::net::Hub;
 use crate::sys::eventfd::EventFd;
@@ -54,6 +56,10 @@ pub struct Node {
     pub switching: Switching,
     /// CLIENT PAUSE.
     pub pause: Pause,
+    /// What counts against `maxmemory`.
+    pub room: Room,
+    /// Which keys are used most.
+    pub hot: HotSet,
     /// Active expiry runs (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
     /// What SHUTDOWN asks of the process.
@@ -104,6 +110,10 @@ pub struct Local {
     pub rng: SplitMix64,
     /// Reused between requests.
     pub effects: Effects,
+    /// Where the sweep over times of use is.
+    pub sweeping: Sweeping,
+    /// Uses of keys until one is counted for the hot keys.
+    pub until_sample: u64,
     /// Where the next slice of active expiry starts.
     pub expire_at: u16,
     /// When memory goes back to the system.
@@ -193,6 +203,8 @@ impl Local {
             worker,
             rng,
             effects: Effects::default(),
+            sweeping: Sweeping::default(),
+            until_sample: 0,
             expire_at: 0,
             shrinking: Shrinking::default(),
             record: RecordBuf::default(),
@@ -247,6 +259,8 @@ impl Node {
             loading: Loading::default(),
             switching: Switching::default(),
             pause: Pause::default(),
+            room: Room::default(),
+            hot: HotSet::new(workers),
             active_expire: AtomicBool::new(true),
             shutdown: Shutdown::new()?,
             gauges: Gauges::default(),
@@ -265,8 +279,7 @@ impl Node {
 
     /// True when a command that needs memory must be refused.
     pub fn is_out_of_memory(&self) -> bool {
-        let limit = self.config.hot.maxmemory();
-        limit != 0 && self.engine.store.memory_bytes() > limit
+        evicting::excess(self) > 0
     }
 
     /// Bytes that connections hold: their slots, unparsed requests and unsent replies.
@@ -282,7 +295,7 @@ impl Node {
     pub fn reset_stats(&self) {
         for stats in &self.workers {
             let tally = &stats.tally;
-            for count in [&tally.hits, &tally.misses, &tally.expired] {
+            for count in [&tally.hits, &tally.misses, &tally.expired, &tally.evicted] {
                 count.reset();
             }
             for count in [&stats.commands, &stats.input_bytes, &stats.output_bytes] {

@@ -85,6 +85,8 @@ pub mod flags {
     /// Stores argument 2 as it is: a large one is handed over instead of copied. Not for
     /// commands whose argument 2 is a key, which must still be there when shards are chosen.
     pub const STORES_SECOND: u32 = 1 << 20;
+    /// Looking at a key is not a use of it.
+    pub const NO_TOUCH: u32 = 1 << 22;
 }
 
 /// Redis' ACL categories.

@@ -7,8 +7,9 @@
 
 use super::admission::{OUT_OF_MEMORY, answer_error};
 use super::command_stats::Place;
-use super::dispatch::{begin, publish_effects, shards_of};
+use super::dispatch::{begin, marks_uses, publish_effects, shards_of};
 use super::durability::{self, settle_long_body, take_long_body};
+use super::evicting;
 use super::node::{Local, Node};
 use super::session::{Cx, Multi, Session, Watching};
 use super::table::{Command, Keys, Outcome, Run, TABLE, acl, flags, flags::*, row};
@@ -147,7 +148,7 @@ fn exec(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
     cx.card.watched.store(0, Relaxed);
     let result = if multi.failed {
         Err(CmdError::text("EXECABORT Transaction discarded because of previous errors."))
-    } else if needs_memory(&multi) && cx.node().is_out_of_memory() {
+    } else if needs_memory(&multi) && !evicting::make_room(cx.node(), cx.hub, cx.local) {
         Err(CmdError::owned(format!("EXECABORT Transaction discarded because of: {OUT_OF_MEMORY}")))
     } else {
         run_all(cx, &multi, watching.as_deref(), reply);
@@ -322,6 +323,8 @@ fn run_one(
     let node = cx.node();
     let (db, worker) = (cx.session.db, cx.local.worker);
     let tally = &node.workers[worker].tally;
+    let marks = marks_uses(cx.card, command);
+    held.set_marks(marks);
     match command.run {
         Run::Read(run) => {
             let pin = crate::sync::reclaim::pin();
@@ -337,6 +340,8 @@ fn run_one(
                 now_ms: moment.now_ms,
                 hashed: None,
                 missed: missed.as_ref(),
+                marks,
+                hot: &node.hot,
             });
             let outcome = run(&read, args, reply);
             let events = &mut cx.local.effects.events;

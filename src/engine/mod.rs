@@ -7,6 +7,7 @@
 
 mod clock;
 mod error;
+mod hot;
 mod journal;
 mod read;
 mod tally;
@@ -15,6 +16,7 @@ mod walk;
 
 pub use clock::ProcessClock;
 pub use error::{CmdError, shown};
+pub use hot::{HotSet, LEADERS, SAMPLE, log_scale};
 pub use journal::{Journal, append, seed_of};
 pub use read::{Read, ReadParts};
 pub use tally::{Count, Tally};

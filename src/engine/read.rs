@@ -1,6 +1,7 @@
 //! Lock-free reads.
 
 use super::error::CmdError;
+use super::hot::HotSet;
 use super::tally::Tally;
 use super::txn::Event;
 use crate::config::{Config, notify};
@@ -19,6 +20,8 @@ pub struct Read<'a> {
     now_ms: u64,
     hashed: Option<Key<'a>>,
     missed: Option<&'a RefCell<Vec<Event>>>,
+    marks: bool,
+    hot: &'a HotSet,
 }
 
 /// What a [`Read`] is made of.
@@ -41,14 +44,19 @@ pub struct ReadParts<'a> {
     pub hashed: Option<Key<'a>>,
     /// Where a key that is not there is noted, if anyone listens for that.
     pub missed: Option<&'a RefCell<Vec<Event>>>,
+    /// Whether a lookup counts as a use of the key.
+    pub marks: bool,
+    /// How often keys are used.
+    pub hot: &'a HotSet,
 }
 
 impl<'a> Read<'a> {
     /// A view made of `parts`.
     #[inline]
     pub fn new(parts: ReadParts<'a>) -> Read<'a> {
-        let ReadParts { store, pin, held, tally, config, db, now_ms, hashed, missed } = parts;
-        Read { store, pin, held, tally, config, db, now_ms, hashed, missed }
+        let ReadParts { store, pin, held, tally, config, db, now_ms, .. } = parts;
+        let ReadParts { hashed, missed, marks, hot, .. } = parts;
+        Read { store, pin, held, tally, config, db, now_ms, hashed, missed, marks, hot }
     }
 
     /// The clock of this view, ms since 1970.
@@ -59,6 +67,16 @@ impl<'a> Read<'a> {
     /// The configuration, for replies that show it.
     pub fn config(&self) -> &'a Config {
         self.config
+    }
+
+    /// Uses of `key` in the last minutes, estimated.
+    pub fn uses(&self, key: &[u8]) -> u64 {
+        self.hot.uses(self.db, self.store.key(key).hash)
+    }
+
+    /// The keys used most in the last minutes, with their uses, the highest first.
+    pub fn hottest(&self, count: usize) -> Vec<(Vec<u8>, u64)> {
+        self.hot.leaders(self.db, count)
     }
 
     /// The live entry under `key`; counted as a hit or a miss.
@@ -97,7 +115,7 @@ impl<'a> Read<'a> {
         let mut found = Vec::with_capacity(keys.len());
         match self.held {
             Some(held) => found.extend(keys.iter().map(|key| held.find(self.db, key))),
-            None => self.store.get_many(self.pin, self.db, &keys, &mut found),
+            None => self.store.get_many(self.pin, self.db, &keys, self.marks, &mut found),
         }
         for (slot, key) in found.iter_mut().zip(&keys) {
             *slot = slot.filter(|entry| !entry.is_expired(self.now_ms));
@@ -122,7 +140,8 @@ impl<'a> Read<'a> {
     fn find(&self, key: &Key<'_>) -> Option<EntryRef<'a>> {
         match self.held {
             Some(held) => held.find(self.db, key),
-            None => self.store.get(self.pin, self.db, key),
+            None if self.marks => self.store.get(self.pin, self.db, key),
+            None => self.store.peek(self.pin, self.db, key),
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct Tally {
     pub misses: Count,
     /// Keys removed because their deadline had passed.
     pub expired: Count,
+    /// Keys evicted for memory.
+    pub evicted: Count,
     /// Changes made to the keyspace.
     pub dirty: Count,
 }

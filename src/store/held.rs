@@ -1,11 +1,13 @@
 //! Shards held by their writer locks: what a writer sees and changes.
 
 use super::entry::{EntryRef, Kind, Moved, NewEntry, Unlinked};
+use super::evict::note_new;
 use super::hash::Key;
 use super::objects::Object;
 use super::shard::{Shard, ShardState, Store};
 use super::shard_set::ShardSet;
 use super::table::Locked;
+use super::used::{age_s, used_before};
 use super::watch::Watch;
 use crate::limits::DATABASES;
 use crate::sync::reclaim::Pin;
@@ -99,6 +101,8 @@ pub struct Held<'s> {
     store: &'s Store,
     shards: Shards<'s>,
     exclusive: bool,
+    /// Whether a lookup counts as a use of the key.
+    marks: bool,
     // Behind `shards`: fields are dropped in this order, so nothing is freed under a lock.
     leftovers: Leftovers,
 }
@@ -140,13 +144,13 @@ impl<'s> Held<'s> {
     #[inline]
     pub(super) fn one(store: &'s Store, shard: u16) -> Held<'s> {
         let shards = Shards::One(HeldShard::take(store, shard));
-        Held { store, shards, exclusive: false, leftovers: Leftovers::default() }
+        Held { store, shards, exclusive: false, marks: false, leftovers: Leftovers::default() }
     }
 
     pub(super) fn new(store: &'s Store, shards: &ShardSet) -> Held<'s> {
         let several = shards.iter().map(|number| HeldShard::take(store, number)).collect();
         let shards = Shards::Several(several);
-        Held { store, shards, exclusive: false, leftovers: Leftovers::default() }
+        Held { store, shards, exclusive: false, marks: false, leftovers: Leftovers::default() }
     }
 
     #[inline(always)]
@@ -184,6 +188,17 @@ impl<'s> Held<'s> {
     fn shard_mut(&mut self, key: &Key<'_>) -> &mut HeldShard<'s> {
         let index = self.index_of(key.shard());
         &mut self.all_mut()[index]
+    }
+
+    /// Says whether lookups count as uses of their keys; not, if nothing is said.
+    pub fn set_marks(&mut self, marks: bool) {
+        self.marks = marks;
+    }
+
+    /// The lock of one shard, to change it.
+    pub(super) fn locked_mut(&mut self, number: u16) -> &mut Locked<'s, ShardState> {
+        let index = self.index_of(number);
+        &mut self.all_mut()[index].locked
     }
 
     /// The lock of one shard.
@@ -242,7 +257,11 @@ impl<'s> Held<'s> {
     /// The entry of `key`, expired or not.
     #[inline]
     pub fn find(&self, db: u8, key: &Key<'_>) -> Option<EntryRef<'_>> {
-        self.shard(key).locked.find(db, key.hash, key.bytes)
+        let locked = &self.shard(key).locked;
+        if self.marks {
+            return locked.find_to_use(db, key.hash, key.bytes);
+        }
+        locked.find(db, key.hash, key.bytes)
     }
 
     /// The entry of `key`, to be used while it is replaced, or after the locks are released.
@@ -288,7 +307,11 @@ impl<'s> Held<'s> {
     pub fn put(&mut self, db: u8, key: &Key<'_>, value: Value<'_>, deadline: Option<u64>) {
         let (entry, moved) = value.into_entry(key.bytes, deadline);
         let held = self.shard_mut(key);
+        entry.as_ref().set_used(used_before(held.locked.state().clock / 1000, 0));
         let old = held.locked.put(db, key.hash, entry);
+        if old.is_none() {
+            note_new(&mut held.locked, key.hash);
+        }
         held.mark_watchers(db, key);
         self.leftovers.add(old.map(whole));
         self.leftovers.add(moved.map(shell));
@@ -372,6 +395,24 @@ impl<'s> Held<'s> {
     /// Marks the watchers of `key`, as every change does by itself.
     pub fn touch(&mut self, db: u8, key: &Key<'_>) {
         self.shard(key).mark_watchers(db, key);
+    }
+
+    /// Seconds since `key` was last in use, as far as it is known.
+    pub fn idle_s(&self, db: u8, key: &Key<'_>) -> Option<u64> {
+        let locked = &self.shard(key).locked;
+        if locked.is_marked(db, key.hash, key.bytes)? {
+            return Some(0);
+        }
+        let entry = locked.find(db, key.hash, key.bytes)?;
+        Some(age_s(entry.used(), locked.state().clock / 1000))
+    }
+
+    /// Says that `key` was last in use `idle_s` seconds ago.
+    pub fn set_idle(&mut self, db: u8, key: &Key<'_>, idle_s: u64) {
+        let locked = &self.shard(key).locked;
+        if let Some(entry) = locked.find_unmarked(db, key.hash, key.bytes) {
+            entry.set_used(used_before(locked.state().clock / 1000, idle_s));
+        }
     }
 
     /// The store whose shards are held.

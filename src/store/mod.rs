@@ -11,11 +11,14 @@
 //! | `table` | lookups, changes and growth; the shard's lock |
 //! | `shard`, `held` | the store without a lock, and under locks |
 //! | `expire`, `scan`, `watch` | active expiry; SCAN and RANDOMKEY; WATCH |
+//! | `used`, `sweep` | when keys were in use, kept up to date |
+//! | `evict` | which key goes when memory is short |
 //! | `objects` | the collections |
 //! | `codec` | entries as bytes, and back |
 
 mod codec;
 mod entry;
+mod evict;
 mod expire;
 mod footprint;
 mod hash;
@@ -26,18 +29,22 @@ mod segment;
 mod shard;
 mod shard_set;
 mod slab;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
+mod used;
 mod watch;
 
 pub use crate::sync::reclaim::Pin;
 pub use codec::{DecodedEntry, DecodedValue, encode_entry, encode_entry_head};
 pub use entry::{EntryRef, Kind, SharedValue};
+pub use evict::{By, Candidate, Choice};
 pub use hash::Key;
 pub use held::{Held, Taken, Value};
 pub use objects::codec::Damaged;
 pub use objects::{Frozen, Object};
 pub use shard::Store;
 pub use shard_set::ShardSet;
+pub use used::PASS_WITHIN_S;
 pub use watch::Watch;

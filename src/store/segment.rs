@@ -5,7 +5,7 @@
 //!             due: for each home bucket, a coarse lower bound of its entries' deadlines
 //!             64 buckets
 //!   Bucket    control word | 7 slots                                     (one cache line)
-//!   Slot      distance 2 bits | tag 14 bits | entry pointer 48 bits      (0 = empty)
+//!   Slot      distance 2 bits | tag 14 bits | entry pointer 45 bits | level 3 bits  (0 = empty)
 //! ```
 //!
 //! A key's *home* is the bucket that its hash names. Its entry lies there or, when that is full,
@@ -14,6 +14,9 @@
 //! *the version of the set of keys whose home this is*, wherever they lie: whoever inserts,
 //! replaces or removes such a key brackets the change with `write_begin` and `write_end` of the
 //! home's word. A reader therefore validates one word, however many buckets it looked at.
+//!
+//! The level says how often the entry was found in use, for eviction. It lies in the bits that the
+//! alignment of entries leaves, is changed under the shard's lock, and no reader looks at it.
 //!
 //! Deliberately absent: what a word points to. See `table`.
 
@@ -30,7 +33,10 @@ pub const BUCKETS: usize = 1 << BUCKET_BITS;
 
 const TAG_BITS: u32 = 14;
 const MARK_SHIFT: u32 = 48;
-const ADDRESS: usize = (1 << MARK_SHIFT) - 1;
+/// Largest level.
+pub const LEVEL_MAX: u8 = 7;
+const LEVEL: usize = LEVEL_MAX as usize;
+const ADDRESS: usize = ((1 << MARK_SHIFT) - 1) & !LEVEL;
 
 /// No deadline.
 pub const NEVER: u64 = u64::MAX;
@@ -50,7 +56,7 @@ impl Word {
     pub fn new(entry: NonNull<u8>, hash: u64, distance: usize) -> Word {
         let mark = usize::from(mark(hash, distance)) << MARK_SHIFT;
         Word(entry.as_ptr().map_addr(|address| {
-            debug_assert_eq!(address & !ADDRESS, 0, "an address of more than 48 bits");
+            debug_assert_eq!(address & !ADDRESS, 0, "more than 48 bits, or not aligned");
             address | mark
         }))
     }
@@ -73,7 +79,18 @@ impl Word {
         NonNull::new(self.0.map_addr(|address| address & ADDRESS))
     }
 
-    /// The same place in the segment, with another entry of the same key.
+    /// How often the entry was found in use, up to [`LEVEL_MAX`].
+    pub fn level(self) -> u8 {
+        (self.0.addr() & LEVEL) as u8
+    }
+
+    /// The same word at another level.
+    pub fn with_level(self, level: u8) -> Word {
+        debug_assert!(level <= LEVEL_MAX);
+        Word(self.0.map_addr(|address| address & !LEVEL | usize::from(level)))
+    }
+
+    /// The same place in the segment and level, with another entry of the same key.
     #[inline(always)]
     pub fn with_entry(self, entry: NonNull<u8>) -> Word {
         let mark = self.0.addr() & !ADDRESS;

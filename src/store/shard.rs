@@ -1,6 +1,7 @@
 //! The store: 512 shards, and what can be done without a lock.
 
 use super::entry::EntryRef;
+use super::evict::Sketch;
 use super::hash::{Key, KeyHasher};
 use super::held::Held;
 use super::shard_set::ShardSet;
@@ -11,7 +12,7 @@ use crate::sync::exclusive::ExclusiveSeq;
 use crate::sync::reclaim::{self, Pin};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 /// What a shard's lock guards beside its tables.
 #[derive(Default)]
@@ -20,6 +21,31 @@ pub struct ShardState {
     pub clock: u64,
     /// Who watches keys of this shard.
     pub watchers: Watchers,
+    /// Where eviction goes on.
+    pub hand: Hand,
+    /// Where the sweep over times of use goes on.
+    pub sweep: Hand,
+    /// How often keys were in use, while keys are evicted by that.
+    pub sketch: Option<Sketch>,
+}
+
+/// A home of the shard, as the database and the first hash that falls into it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Hand {
+    /// The database.
+    pub db: u8,
+    /// The hash.
+    pub at: u64,
+}
+
+impl Hand {
+    /// The next home, if it starts at `next`; else the first one of the next database.
+    pub fn behind(self, next: Option<u64>) -> Hand {
+        match next {
+            Some(at) => Hand { db: self.db, at },
+            None => Hand { db: (self.db + 1) % DATABASES as u8, at: 0 },
+        }
+    }
 }
 
 /// One of 512 parts of the keyspace. The first line is all that a reader needs of it, and is
@@ -35,10 +61,10 @@ pub struct Shard {
 }
 
 impl Shard {
-    fn new(hasher: &Arc<KeyHasher>) -> Shard {
+    fn new(hasher: &Arc<KeyHasher>, total: &Arc<AtomicI64>) -> Shard {
         Shard {
             exclusive: ExclusiveSeq::new(),
-            tables: Tables::new(Arc::clone(hasher), ShardState::default()),
+            tables: Tables::new(Arc::clone(hasher), ShardState::default(), Arc::clone(total)),
             last_lsn: CachePadded::new(AtomicU64::new(0)),
             #[cfg(test)]
             ignores_exclusive: false,
@@ -87,7 +113,8 @@ impl Shard {
 pub struct Store {
     shards: Box<[Shard; SHARDS]>,
     hasher: Arc<KeyHasher>,
-    tracking: AtomicBool,
+    /// Bytes of all shards, about.
+    total: Arc<AtomicI64>,
 }
 
 impl Store {
@@ -98,10 +125,10 @@ impl Store {
 
     /// An empty store with a given hash.
     pub(super) fn with_hasher(hasher: KeyHasher) -> Store {
-        let hasher = Arc::new(hasher);
-        let shards: Box<[Shard]> = (0..SHARDS).map(|_| Shard::new(&hasher)).collect();
+        let (hasher, total) = (Arc::new(hasher), Arc::default());
+        let shards: Box<[Shard]> = (0..SHARDS).map(|_| Shard::new(&hasher, &total)).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("{SHARDS} were made") };
-        Store { shards, hasher, tracking: AtomicBool::new(false) }
+        Store { shards, hasher, total }
     }
 
     #[cfg(test)]
@@ -124,12 +151,6 @@ impl Store {
         &*self.shards
     }
 
-    /// Whether reads mark entries as visited, for eviction. Off at first.
-    pub fn set_tracking(&self, on: bool) {
-        // Relaxed: marks are hints.
-        self.tracking.store(on, Ordering::Relaxed);
-    }
-
     /// Asks the CPU for the line of the key's bucket. A hint only.
     #[inline]
     pub fn prefetch_bucket(&self, pin: &Pin, db: u8, key: &Key<'_>) {
@@ -142,17 +163,28 @@ impl Store {
         self.shard(key.shard()).tables.prefetch_entry(pin, db, key.hash);
     }
 
-    /// Lock-free lookup; the entry may be past its deadline, which the caller judges.
+    /// Lock-free lookup; the entry may be past its deadline, which the caller judges. A
+    /// use of the key.
     ///
     /// The exclusive sequence is looked at before (a client that saw one key of a transaction
     /// sees the others) and after (no state from the middle of a transaction is ever seen). So a
     /// thread that holds locks exclusively must not come here: it has [`Held::find`].
     #[inline]
     pub fn get<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>) -> Option<EntryRef<'p>> {
+        self.find(pin, db, key, true)
+    }
+
+    /// As [`get`](Store::get), but no use of the key.
+    #[inline]
+    pub fn peek<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>) -> Option<EntryRef<'p>> {
+        self.find(pin, db, key, false)
+    }
+
+    #[inline(always)]
+    fn find<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>, marks: bool) -> Option<EntryRef<'p>> {
         let shard = self.shard(key.shard());
-        let track = self.tracking.load(Ordering::Relaxed);
         if let Some(seen) = shard.noted()
-            && let Ok(found) = shard.tables.read(pin, db, key.hash, key.bytes, track)
+            && let Ok(found) = shard.tables.read(pin, db, key.hash, key.bytes, marks)
             && shard.is_unchanged(seen)
         {
             return found;
@@ -178,21 +210,23 @@ impl Store {
     }
 
     /// Lookup of several keys as one moment saw them, appended to `out` in the order of `keys`.
+    /// `marks`: whether this counts as a use of them.
     pub fn get_many<'p>(
         &self,
         pin: &'p Pin,
         db: u8,
         keys: &[Key<'_>],
+        marks: bool,
         out: &mut Vec<Option<EntryRef<'p>>>,
     ) {
         if let [key] = keys {
-            return out.push(self.get(pin, db, key));
+            return out.push(self.find(pin, db, key, marks));
         }
         self.prefetch_many(pin, db, keys);
         let start = out.len();
         let mut notes = Vec::with_capacity(keys.len());
         for _ in 0..READ_MANY_TRIES {
-            if self.read_many(pin, db, keys, &mut notes, out) {
+            if self.read_many(pin, db, (keys, marks), &mut notes, out) {
                 return;
             }
             notes.clear();
@@ -217,16 +251,15 @@ impl Store {
         &self,
         pin: &'p Pin,
         db: u8,
-        keys: &[Key<'_>],
+        (keys, marks): (&[Key<'_>], bool),
         notes: &mut Vec<(u64, Note<'p>)>,
         out: &mut Vec<Option<EntryRef<'p>>>,
     ) -> bool {
         for key in keys {
             let shard = self.shard(key.shard());
             let Some(seen) = shard.noted() else { return false };
-            let Ok((found, note)) = shard.tables.read_noted(pin, db, key.hash, key.bytes) else {
-                return false;
-            };
+            let noted = shard.tables.read_noted(pin, db, key.hash, key.bytes, marks);
+            let Ok((found, note)) = noted else { return false };
             out.push(found);
             notes.push((seen, note));
         }
@@ -258,6 +291,15 @@ impl Store {
         self.len(db) == 0
     }
 
+    /// Whether a shard has keys at all, or keys with a deadline if `timed`.
+    pub fn has_keys(&self, pin: &Pin, shard: u16, timed: bool) -> bool {
+        let tables = &self.shard(shard).tables;
+        (0..DATABASES as u8).any(|db| {
+            let (keys, with_deadline) = tables.counts(pin, db);
+            if timed { with_deadline > 0 } else { keys > 0 }
+        })
+    }
+
     /// Keys of all databases.
     pub fn len_of_all(&self) -> u64 {
         (0..DATABASES as u8).map(|db| self.len(db)).sum()
@@ -272,6 +314,14 @@ impl Store {
     /// Bytes held by entries, objects, tables and what is retired but not yet freed.
     pub fn memory_bytes(&self) -> u64 {
         self.data_bytes() + reclaim::limbo_bytes() as u64
+    }
+
+    /// Bytes held by entries, objects and tables, about: wrong by
+    /// [`ACCOUNT_CHUNK_BYTES`](crate::limits::ACCOUNT_CHUNK_BYTES) for each shard at most, and
+    /// found by one load.
+    pub fn data_bytes_about(&self) -> u64 {
+        // Relaxed: a sum that is about right.
+        self.total.load(Ordering::Relaxed).max(0) as u64
     }
 
     /// Bytes held by entries, objects and tables.

@@ -1,6 +1,8 @@
 //! Benches in process: no network, no log, only tables and threads.
 
+pub mod caches;
 pub mod maps;
+pub mod miss_ratio;
 pub mod read_compare;
 pub mod throughput;
 

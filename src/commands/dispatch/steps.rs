@@ -1,13 +1,15 @@
 //! What every way to execute a command has in common: its shards, its moment, its effects.
 
+use crate::commands::client::MARK_NO_TOUCH;
 use crate::commands::events;
 use crate::commands::node::{Local, Node, NodeHub};
 use crate::commands::session::Cx;
 use crate::commands::table::{Command, flags};
 use crate::engine::{CmdError, Effects, Moment};
-use crate::net::{Flow, Io};
+use crate::net::{Card, Flow, Io};
 use crate::resp::{Args, Reply};
 use crate::store::{Held, ShardSet};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Adds the shards of a request's keys to `shards`.
 pub(in crate::commands) fn shards_of(
@@ -36,6 +38,12 @@ pub(in crate::commands) fn begin(
     held.raise_clock(now_ms);
     local.effects.notify_classes = events::classes(node);
     Moment { now_ms, seed: local.rng.next_u64() }
+}
+
+/// Whether a command's lookups count as uses of their keys.
+#[inline]
+pub(in crate::commands) fn marks_uses(card: &Card, command: &Command) -> bool {
+    !command.is(flags::NO_TOUCH) && card.marks.load(Relaxed) & MARK_NO_TOUCH == 0
 }
 
 /// Publishes notifications and counts changes, after the locks were released.

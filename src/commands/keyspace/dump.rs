@@ -27,17 +27,19 @@ pub fn dump(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> Out
     Ok(())
 }
 
-/// Options of RESTORE. How long or how often a value was used is checked and then forgotten.
+/// Options of RESTORE. How often a value was used is checked and then forgotten.
 #[derive(Default)]
 struct Options {
     replace: bool,
     is_absolute: bool,
+    /// Seconds for which the value was not used.
+    idle_s: Option<u64>,
 }
 
 impl Options {
     fn parse(args: Args<'_>) -> Result<Options, CmdError> {
         let mut options = Options::default();
-        let (mut has_idletime, mut has_freq) = (false, false);
+        let mut has_freq = false;
         let mut at = 4;
         while at < args.len() {
             let word = args.get(at);
@@ -47,13 +49,12 @@ impl Options {
                 _ if is(b"replace") => options.replace = true,
                 _ if is(b"absttl") => options.is_absolute = true,
                 Some(value) if is(b"idletime") && !has_freq => {
-                    if integer(value)? < 0 {
-                        return Err(CmdError::text("ERR Invalid IDLETIME value, must be >= 0"));
-                    }
-                    has_idletime = true;
+                    let idle_s = u64::try_from(integer(value)?);
+                    let wrong = CmdError::text("ERR Invalid IDLETIME value, must be >= 0");
+                    options.idle_s = Some(idle_s.map_err(|_| wrong)?);
                     at += 1;
                 }
-                Some(value) if is(b"freq") && !has_idletime => {
+                Some(value) if is(b"freq") && options.idle_s.is_none() => {
                     if !(0..=255).contains(&integer(value)?) {
                         return Err(CmdError::text(
                             "ERR Invalid FREQ value, must be >= 0 and <= 255",
@@ -93,6 +94,10 @@ pub fn restore(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> 
         match value {
             RdbValue::Str(ref string) => txn.put(&key, Value::Str(string), deadline),
             RdbValue::Object(object) => txn.put(&key, Value::Object(object), deadline),
+        }
+        if let Some(idle_s) = options.idle_s {
+            let db = txn.db();
+            txn.held().set_idle(db, &key, idle_s);
         }
         txn.notify(notify::GENERIC, "restore", key.bytes);
     }

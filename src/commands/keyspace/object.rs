@@ -1,13 +1,12 @@
 //! OBJECT: how a value is kept, told in the terms of Redis.
 //!
 //! A string has one form here, and collections have forms of their own. The encoding that is
-//! shown is the one that Redis would have chosen under the configured limits. When a value was
-//! last used, and how often, is not tracked: IDLETIME and FREQ answer 0 where Redis answers.
+//! shown is the one that Redis would have chosen under the configured limits.
 
 use super::super::help;
 use super::super::table::Outcome;
 use crate::config::{Config, EvictionPolicy};
-use crate::engine::{CmdError, Txn};
+use crate::engine::{CmdError, LEADERS, Read, Txn, log_scale};
 use crate::resp::{Args, Reply};
 use crate::store::{EntryRef, Kind, Object};
 use crate::util::int::parse_i64;
@@ -22,7 +21,7 @@ const HELP: &[&str] = &[
     "ENCODING <key>",
     "    The form that Redis would keep the value in.",
     "FREQ <key>",
-    "    How often the value is used; with an LFU policy only.",
+    "    How often the value is used, from 0 to 255, logarithmic.",
     "IDLETIME <key>",
     "    Seconds for which the value was not used; without an LFU policy only.",
     "REFCOUNT <key>",
@@ -39,7 +38,6 @@ pub fn object(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> O
             return Ok(());
         }
         (b"encoding", 3) => encoding,
-        (b"freq", 3) => freq,
         (b"idletime", 3) => idletime,
         (b"refcount", 3) => refcount,
         _ => return Err(CmdError::unknown_subcommand("object", args.get(1))),
@@ -50,14 +48,16 @@ pub fn object(txn: &mut Txn<'_, '_>, args: Args<'_>, reply: &mut Reply<'_>) -> O
         return Ok(());
     }
     let held = txn.held();
+    let idle_s = held.idle_s(db, &key).unwrap_or(0);
     let Some(entry) = held.find(db, &key) else { return Err(CmdError::NoSuchKey) };
-    ask(config, entry, held.object(db, &key), reply)
+    ask(config, entry, held.object(db, &key), idle_s, reply)
 }
 
 fn encoding(
     config: &Config,
     entry: EntryRef<'_>,
     object: Option<&Object>,
+    _idle_s: u64,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     reply.bulk(encoding_name(config, entry, object).as_bytes());
@@ -106,20 +106,37 @@ fn is_lfu(config: &Config) -> bool {
     )
 }
 
-fn freq(
-    config: &Config,
-    _entry: EntryRef<'_>,
-    _object: Option<&Object>,
-    reply: &mut Reply<'_>,
-) -> Outcome {
-    if !is_lfu(config) {
-        return Err(CmdError::text(
-            "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please \
-             note that when switching between policies at runtime LRU and LFU data will take \
-             some time to adjust.",
-        ));
+/// OBJECT FREQ key: on Redis' scale, but under every policy, and estimated from a part of the uses.
+pub fn freq(read: &Read<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let key = args.get(2);
+    if read.peek(key).is_none() {
+        reply.nil();
+        return Ok(());
     }
-    reply.int(0);
+    let factor = read.config().hot.lfu_log_factor();
+    reply.int(log_scale(read.uses(key), factor).into());
+    Ok(())
+}
+
+/// HOTKEYS [COUNT count]: the keys of this database used most in the last minutes, each followed
+/// by its estimated uses.
+pub fn hotkeys(read: &Read<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let count = match args.len() {
+        1 => LEADERS as i64,
+        3 if args.get(1).eq_ignore_ascii_case(b"count") => {
+            parse_i64(args.get(2)).ok_or(CmdError::NotInteger)?
+        }
+        _ => return Err(CmdError::Syntax),
+    };
+    if count <= 0 {
+        return Err(CmdError::text("ERR COUNT must be positive"));
+    }
+    let hottest = read.hottest(count as usize);
+    reply.array(hottest.len() * 2);
+    for (key, uses) in hottest {
+        reply.bulk(&key);
+        reply.int(uses as i64);
+    }
     Ok(())
 }
 
@@ -127,6 +144,7 @@ fn idletime(
     config: &Config,
     _entry: EntryRef<'_>,
     _object: Option<&Object>,
+    idle_s: u64,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     if is_lfu(config) {
@@ -136,7 +154,7 @@ fn idletime(
              to adjust.",
         ));
     }
-    reply.int(0);
+    reply.int(idle_s as i64);
     Ok(())
 }
 
@@ -144,6 +162,7 @@ fn refcount(
     _config: &Config,
     entry: EntryRef<'_>,
     _object: Option<&Object>,
+    _idle_s: u64,
     reply: &mut Reply<'_>,
 ) -> Outcome {
     let is_shared = entry.kind() == Kind::String

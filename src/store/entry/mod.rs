@@ -5,7 +5,7 @@
 //!   header (8)  | deadline | key length | count | value, owner, size | object | key | value
 //!   kind 3 bits   DEADLINE   LONG_KEY     SHARED  REMOTE               not a string
 //!   flags 5 bits
-//!   key length 24 bits, value length 32 bits
+//!   key length 8 bits, time of use 16 bits, value length 32 bits
 //! ```
 //!
 //! Each optional word is there only with its flag. A small string without a deadline costs its
@@ -21,8 +21,9 @@
 //!   that carries the same object, only the old *shell* is freed.
 //!
 //! Invariants:
-//! - I-ENTRY: everything but the count is written before publication and never after; the words
-//!   that the header's flags announce are there, and so are the bytes that its lengths announce;
+//! - I-ENTRY: everything but the count and the time of use is written before publication and
+//!   never after; the words that the header's flags announce are there, and so are the bytes that
+//!   its lengths announce; once published, the header is read and written as an atomic only;
 //! - I-COUNT: the table's own count is given back only when no pin can see the entry, so under a
 //!   pin (or the lock) the count is at least one and may be raised;
 //! - I-OBJECT: an object is owned by one live entry, and touched only under its shard's lock, or
@@ -39,7 +40,7 @@ use super::objects::Object;
 use std::alloc::{Layout, dealloc};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 
 const WORD: usize = 8;
 
@@ -83,7 +84,10 @@ const LONG_KEY: u64 = 1 << 5;
 const SHARED: u64 = 1 << 6;
 const REMOTE: u64 = 1 << 7;
 const KEY_SHIFT: u32 = 8;
-const KEY_LEN_MAX: usize = (1 << 24) - 1;
+/// Longer keys have their length in a word of its own.
+const KEY_LEN_MAX: usize = (1 << 8) - 1;
+const USED_SHIFT: u32 = 16;
+const USED: u64 = 0xFFFF << USED_SHIFT;
 const VALUE_SHIFT: u32 = 32;
 
 impl Header {
@@ -123,6 +127,14 @@ impl Header {
     #[inline(always)]
     fn value_len(self) -> usize {
         (self.0 >> VALUE_SHIFT) as usize
+    }
+
+    fn used(self) -> u16 {
+        (self.0 >> USED_SHIFT) as u16
+    }
+
+    fn with_used(self, used: u16) -> Header {
+        Header(self.0 & !USED | u64::from(used) << USED_SHIFT)
     }
 
     /// Index of the word that counts the owners; the deadline's is always 1.
@@ -174,7 +186,28 @@ impl<'p> EntryRef<'p> {
 
     #[inline(always)]
     fn header(&self) -> Header {
-        Header(self.word(0))
+        // Relaxed: only the time of use ever changes, and that is a hint.
+        Header(self.header_word().load(Ordering::Relaxed))
+    }
+
+    #[inline(always)]
+    fn header_word(&self) -> &'p AtomicU64 {
+        // SAFETY: [entry-050] I-ENTRY: the first word, aligned, atomic for all since publication.
+        unsafe { AtomicU64::from_ptr(self.ptr.as_ptr().cast()) }
+    }
+
+    /// When the entry was last seen in use, as `store::used` writes times.
+    pub(super) fn used(&self) -> u16 {
+        self.header().used()
+    }
+
+    /// Notes when the entry was last seen in use. The caller holds the shard's lock, or has the
+    /// entry alone: there is one writer at a time.
+    pub(super) fn set_used(&self, used: u16) {
+        let header = self.header();
+        if header.used() != used {
+            self.header_word().store(header.with_used(used).0, Ordering::Relaxed);
+        }
     }
 
     #[inline(always)]

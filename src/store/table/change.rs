@@ -23,7 +23,7 @@ impl<S> Locked<'_, S> {
             return table;
         }
         let table = Box::new(Table::new());
-        add(&self.tables.writer.bytes, table.frame_bytes(access) as i64);
+        self.account(table.frame_bytes(access) as i64);
         // Release: pairs with the Acquire in `Tables::table`.
         self.tables.slots[usize::from(db)].store(Box::into_raw(table), Release);
         self.tables.table(access, db).expect("it was stored in the line above")
@@ -39,13 +39,14 @@ impl<S> Locked<'_, S> {
         let deadline = entry.as_ref().deadline();
         let (old, growth) = match table.find(access, hash, entry.as_ref().key()) {
             Some(spot) => {
+                mark_used(table.home(access, hash).index, &spot);
                 let old = table.replace(access, hash, &spot, entry);
                 let growth = -(old.total_bytes() as i64);
                 (Some(old), growth)
             }
             None => (None, table.insert(access, hash, entry, &tables.writer.hasher)),
         };
-        add(&tables.writer.bytes, bytes + growth);
+        self.account(bytes + growth);
         self.note_deadline(table, access, hash, deadline);
         old
     }
@@ -68,7 +69,7 @@ impl<S> Locked<'_, S> {
         let table = self.tables.table(access, db)?;
         let spot = table.find(access, hash, key)?;
         let old = table.remove(access, hash, &spot);
-        add(&self.tables.writer.bytes, -(old.total_bytes() as i64));
+        self.account(-(old.total_bytes() as i64));
         let counts = &table.counts;
         if counts.keys.load(Relaxed) == 0 && counts.segments.load(Relaxed) > 1 {
             self.flush(db);
@@ -89,9 +90,10 @@ impl<S> Locked<'_, S> {
         let spot = table.find(access, hash, key)?;
         // SAFETY: [table-007] I-OBJECT: the old entry becomes a `Moved` below.
         let moved = unsafe { NewEntry::moved(spot.entry, key, deadline) };
+        moved.as_ref().set_used(spot.entry.used());
         let new_bytes = moved.as_ref().alloc_bytes() as i64;
         let old = table.replace(access, hash, &spot, moved);
-        add(&self.tables.writer.bytes, new_bytes - old.as_ref().alloc_bytes() as i64);
+        self.account(new_bytes - old.as_ref().alloc_bytes() as i64);
         self.note_deadline(table, access, hash, deadline);
         Some(old.moved())
     }
@@ -110,7 +112,7 @@ impl<S> Locked<'_, S> {
         let before = object.heap_bytes() as i64;
         let result = change(object);
         let after = object.heap_bytes() as i64;
-        add(&self.tables.writer.bytes, after - before);
+        self.account(after - before);
         Some(result)
     }
 
@@ -145,7 +147,7 @@ impl<S> Locked<'_, S> {
     pub fn bury(&mut self, budget: &mut usize) -> bool {
         while let Some(mut table) = self.inner.flushed.pop() {
             let (done, bytes) = table.retire_some(budget);
-            add(&self.tables.writer.bytes, -(bytes as i64));
+            self.account(-(bytes as i64));
             if !done {
                 self.inner.flushed.push(table);
                 return true;

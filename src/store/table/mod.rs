@@ -27,6 +27,7 @@
 
 mod change;
 mod flushed;
+mod hand;
 mod view;
 
 use super::entry::{EntryRef, Moved, NewEntry, Unlinked};
@@ -34,7 +35,7 @@ use super::hash::KeyHasher;
 use super::objects::Object;
 use super::segment::{Bucket, NEVER, Place, Segment, Word, home_of, mark};
 use super::slab::{Access, Directory, Root, SEGMENT_BYTES, SegmentRef};
-use crate::limits::{BUCKET_SLOTS, DATABASES};
+use crate::limits::{ACCOUNT_CHUNK_BYTES, BUCKET_SLOTS, DATABASES};
 use crate::sync::reclaim::Pin;
 use crate::sync::seqlock::{ControlWord, REACH_MAX};
 use crate::sys::prefetch_read;
@@ -42,9 +43,10 @@ use crossbeam_utils::CachePadded;
 use flushed::Flushed;
 use std::ptr::null_mut;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicPtr, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+pub use hand::{Met, fingerprint};
 pub use view::{HOMES, View};
 
 /// A miss that could not be validated: a writer was there.
@@ -142,6 +144,13 @@ impl<'a> Home<'a> {
     }
 }
 
+/// Marks an entry of `home` as used; writes nothing if it is marked already.
+#[inline(always)]
+fn mark_used(home: usize, spot: &Spot<'_>) {
+    let bucket = spot.segment.bucket(home, spot.place.distance);
+    bucket.control.set_visited(spot.place.slot);
+}
+
 impl Table {
     fn new() -> Table {
         let counts = Counts {
@@ -173,7 +182,7 @@ impl Table {
 /// What a reader of several keys noted of one of them: the home's version, or that there was no
 /// table.
 #[derive(Clone, Copy)]
-pub struct Note<'p>(Option<(&'p Bucket, u64)>);
+pub struct Note<'p>(Option<(&'p Bucket, u32)>);
 
 /// The tables of one shard, and its lock with the state `S` that it guards.
 #[repr(C)]
@@ -185,6 +194,10 @@ pub struct Tables<S> {
 struct WriterSide<S> {
     inner: Mutex<Inner<S>>,
     bytes: AtomicU64,
+    /// What of `bytes` is not in `total` yet; written by the holder of the lock.
+    unreported: AtomicI64,
+    /// Bytes of all shards, give or take [`ACCOUNT_CHUNK_BYTES`] for each.
+    total: Arc<AtomicI64>,
     min_deadline: AtomicU64,
     hasher: Arc<KeyHasher>,
 }
@@ -195,11 +208,13 @@ struct Inner<S> {
 }
 
 impl<S> Tables<S> {
-    /// No table at all.
-    pub fn new(hasher: Arc<KeyHasher>, state: S) -> Tables<S> {
+    /// No table at all. Bytes are counted in `total` too.
+    pub fn new(hasher: Arc<KeyHasher>, state: S, total: Arc<AtomicI64>) -> Tables<S> {
         let writer = WriterSide {
             inner: Mutex::new(Inner { state, flushed: Vec::new() }),
             bytes: AtomicU64::new(0),
+            unreported: AtomicI64::new(0),
+            total,
             min_deadline: AtomicU64::new(NEVER),
             hasher,
         };
@@ -238,8 +253,7 @@ impl<S> Tables<S> {
         let reach = begun.map_or_else(|| control.reach(), ControlWord::reach_of);
         if let Some(spot) = home.find(reach, hash, key) {
             if track {
-                let bucket = spot.segment.bucket(home.index, spot.place.distance);
-                bucket.control.set_visited(spot.place.slot);
+                mark_used(home.index, &spot);
             }
             return Ok(Some(spot.entry));
         }
@@ -247,19 +261,23 @@ impl<S> Tables<S> {
     }
 
     /// Looks `key` up, with a note by which [`still`](Self::still) can tell whether the answer
-    /// holds.
+    /// holds; marks the entry as used if `track`.
     pub fn read_noted<'p>(
         &self,
         pin: &'p Pin,
         db: u8,
         hash: u64,
         key: &[u8],
+        track: bool,
     ) -> Result<(Option<EntryRef<'p>>, Note<'p>), Torn> {
         let access = Access::pinned(pin);
         let Some(table) = self.table(access, db) else { return Ok((None, Note(None))) };
         let home = table.home(access, hash);
         let begun = home.control().read_begin().ok_or(Torn)?;
         let spot = home.find(ControlWord::reach_of(begun), hash, key);
+        if let (Some(spot), true) = (&spot, track) {
+            mark_used(home.index, spot);
+        }
         Ok((spot.map(|spot| spot.entry), Note(Some((home.bucket(), begun)))))
     }
 
@@ -369,6 +387,35 @@ impl<'s, S> Locked<'s, S> {
         self.tables.table(access, db)?.find(access, hash, key).map(|spot| spot.entry)
     }
 
+    /// Whether the entry of `key` bears a mark of use.
+    pub fn is_marked(&self, db: u8, hash: u64, key: &[u8]) -> Option<bool> {
+        let access = self.access();
+        let home = self.tables.table(access, db)?.home(access, hash);
+        let spot = home.find(home.control().reach(), hash, key)?;
+        let bucket = spot.segment.bucket(home.index, spot.place.distance);
+        Some(bucket.control.visited(spot.place.slot))
+    }
+
+    /// The entry of `key`, which bears no mark of use any more.
+    pub fn find_unmarked(&self, db: u8, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
+        let access = self.access();
+        let home = self.tables.table(access, db)?.home(access, hash);
+        let spot = home.find(home.control().reach(), hash, key)?;
+        let bucket = spot.segment.bucket(home.index, spot.place.distance);
+        bucket.control.clear_visited(spot.place.slot);
+        Some(spot.entry)
+    }
+
+    /// The entry of `key`, which is marked as used.
+    #[inline]
+    pub fn find_to_use(&self, db: u8, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
+        let access = self.access();
+        let home = self.tables.table(access, db)?.home(access, hash);
+        let spot = home.find(home.control().reach(), hash, key)?;
+        mark_used(home.index, &spot);
+        Some(spot.entry)
+    }
+
     /// The entry of `key`, to be used after it was replaced or the lock released.
     #[inline]
     pub fn find_pinned<'p>(
@@ -387,6 +434,20 @@ impl<'s, S> Locked<'s, S> {
         let entry = self.find(db, hash, key)?;
         // SAFETY: [table-005] I-OBJECT: the lock is held, and changes need `&mut self`.
         unsafe { entry.object() }
+    }
+
+    /// Counts a change of the memory held. A chunk of such changes costs one write to a line that
+    /// other shards write too.
+    #[inline]
+    pub fn account(&self, change: i64) {
+        let writer = &self.tables.writer;
+        add(&writer.bytes, change);
+        let unreported = writer.unreported.load(Relaxed) + change;
+        let is_chunk = unreported.unsigned_abs() >= ACCOUNT_CHUNK_BYTES;
+        if is_chunk {
+            writer.total.fetch_add(unreported, Relaxed);
+        }
+        writer.unreported.store(if is_chunk { 0 } else { unreported }, Relaxed);
     }
 
     /// Keys of a database here.

@@ -21,6 +21,11 @@ impl<'a> View<'a> {
         self.at
     }
 
+    /// The smallest hash that falls into it.
+    pub(super) fn start(&self) -> u64 {
+        self.start
+    }
+
     /// Where the next segment starts; `None` behind the last one.
     pub fn next(&self) -> Option<u64> {
         (self.start | span_mask(self.at.depth)).checked_add(1)

@@ -46,7 +46,7 @@ fn together(store: &Store, names: &[Vec<u8>]) -> bool {
     let pin = reclaim::pin();
     let keys = [&names[0], &names[names.len() - 1]].map(|name| store.key(name));
     let mut found = Vec::new();
-    store.get_many(&pin, 0, &keys, &mut found);
+    store.get_many(&pin, 0, &keys, true, &mut found);
     number(found[0]).is_some() && number(found[0]) == number(found[1])
 }
 

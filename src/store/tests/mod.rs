@@ -1,6 +1,7 @@
 //! Tests of the store from the inside, over segments of 8 buckets, so that they split often.
 
 mod atomicity;
+mod evict;
 mod model;
 mod readers;
 mod values;

@@ -26,7 +26,7 @@ impl<'s> Run<'s> {
         let pin = reclaim::pin();
         let keys: Vec<Key<'_>> = self.model.keys().map(|key| self.store.key(key)).collect();
         let mut together = Vec::new();
-        self.store.get_many(&pin, 0, &keys, &mut together);
+        self.store.get_many(&pin, 0, &keys, true, &mut together);
         for (key, found) in keys.iter().zip(together) {
             let (value, deadline) = &self.model[key.bytes];
             let entry = self.store.get(&pin, 0, key).expect("a key of the model");

@@ -36,7 +36,7 @@ fn read(store: &Store, seed: u64, keys: u64, done: &AtomicBool) -> u64 {
         let pin = reclaim::pin();
         let mut found = Vec::new();
         if rng.below(2) == 0 {
-            store.get_many(&pin, 0, &keys, &mut found);
+            store.get_many(&pin, 0, &keys, true, &mut found);
         } else {
             keys.iter().for_each(|key| store.prefetch_bucket(&pin, 0, key));
             keys.iter().for_each(|key| store.prefetch_entry(&pin, 0, key));
@@ -82,7 +82,6 @@ fn write(store: &Store, seed: u64, keys: u64, steps: usize) {
 fn no_reader_sees_a_torn_or_foreign_value() {
     let (keys, steps) = if cfg!(miri) { (50, 300) } else { (4_000, 60_000) };
     let store = Store::new(11);
-    store.set_tracking(true);
     let done = AtomicBool::new(false);
     let hits: u64 = thread::scope(|scope| {
         let (store, done) = (&store, &done);

@@ -1,0 +1,254 @@
+//! `maxmemory`: what counts against it, and making room by evicting keys.
+//!
+//! ```text
+//!   counted = data (about) + limbo + buffers of clients + what else is resident
+//! ```
+//!
+//! What else is resident (the program, the ring of the log, what the allocator holds back) is
+//! measured ten times a second and counts for a quarter of the limit at most; limbo for a 32nd,
+//! because it goes by itself. A command that needs memory makes room first, so those who bring
+//! data pay for it; a tick goes on where the limit was lowered.
+//!
+//! Each eviction is a record of its own in the log, a DEL (rule E3): replaying never evicts.
+//!
+//! Deliberately absent: which key goes. See `store::evict`.
+
+use super::dispatch::{begin, publish_effects};
+use super::durability::note_seen;
+use super::node::{Local, Node, NodeHub};
+use crate::config::{EvictionPolicy, notify};
+use crate::engine::{Event, append};
+use crate::limits::{EVICT_LOOKS, EVICT_PER_REQUEST, EVICT_PER_REQUEST_MAX, EVICT_TICK_NS, SHARDS};
+use crate::store::{By, Candidate, Choice, Held};
+use crate::sync::reclaim;
+use crate::sys::{clock, process};
+use crate::wal::RecordKind;
+use crate::wal::record::put_command;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+/// What is known of memory, and where eviction goes on. All Relaxed: numbers that stand alone.
+#[derive(Default)]
+pub struct Room {
+    /// Shards that were looked at.
+    turn: AtomicU64,
+    /// Bytes of buffers of clients at the last tick.
+    clients: AtomicU64,
+    /// Resident bytes at the last tick that nothing else accounts for.
+    beside: AtomicU64,
+    /// When the limit was first exceeded and room could not be made at once, ms since 1970; 0:
+    /// there is room.
+    exceeded_since_ms: AtomicU64,
+    /// Milliseconds spent above the limit before that.
+    exceeded_ms: AtomicU64,
+}
+
+impl Room {
+    /// Measures what is not data; one worker calls it ten times a second.
+    pub fn tick(&self, node: &Node, hub: &NodeHub) {
+        if node.config.hot.maxmemory() == 0 {
+            return self.note_exceeded(false, 0);
+        }
+        let clients = node.clients_bytes(hub);
+        let known = node.engine.store.memory_bytes() + clients;
+        let resident = process::rss_bytes().unwrap_or(known);
+        self.clients.store(clients, Relaxed);
+        self.beside.store(resident.saturating_sub(known), Relaxed);
+        self.note_exceeded(excess(node) > 0, node.now_ms_hint());
+    }
+
+    fn note_exceeded(&self, is_over: bool, now_ms: u64) {
+        let since = self.exceeded_since_ms.load(Relaxed);
+        match (is_over, since) {
+            (true, 0) => self.exceeded_since_ms.store(now_ms, Relaxed),
+            (false, 1..) => {
+                self.exceeded_ms.fetch_add(now_ms.saturating_sub(since), Relaxed);
+                self.exceeded_since_ms.store(0, Relaxed);
+            }
+            _ => {}
+        }
+    }
+
+    /// Milliseconds above the limit: in all, and this time.
+    pub fn exceeded_ms(&self, now_ms: u64) -> (u64, u64) {
+        let current = match self.exceeded_since_ms.load(Relaxed) {
+            0 => 0,
+            since => now_ms.saturating_sub(since),
+        };
+        (self.exceeded_ms.load(Relaxed) + current, current)
+    }
+
+    /// Bytes that are resident beside data and buffers, and how many of them count.
+    pub fn beside(&self, limit: u64) -> (u64, u64) {
+        let beside = self.beside.load(Relaxed);
+        (beside, beside.min(limit / BESIDE_PART))
+    }
+
+    fn next_shard(&self) -> u16 {
+        // An odd step visits every shard, and neighbours are not visited one after the other.
+        (self.turn.fetch_add(197, Relaxed) % SHARDS as u64) as u16
+    }
+}
+
+/// What is resident beside data counts for the limit divided by this at most.
+const BESIDE_PART: u64 = 4;
+/// Limbo counts for the limit divided by this at most.
+const LIMBO_PART: u64 = 32;
+/// Above the limit by this part of it, a request goes on making room beyond its share.
+const OVER_PART: u64 = 20;
+
+/// Bytes above `maxmemory`; 0 when there is none or it is not reached.
+pub fn excess(node: &Node) -> u64 {
+    let limit = node.config.hot.maxmemory();
+    if limit == 0 {
+        return 0;
+    }
+    let limbo = (reclaim::limbo_bytes() as u64).min(limit / LIMBO_PART);
+    let (_, beside) = node.room.beside(limit);
+    let counted = node.engine.store.data_bytes_about() + limbo + beside;
+    (counted + node.room.clients.load(Relaxed)).saturating_sub(limit)
+}
+
+/// What the configured policy chooses; `None` if nothing is to be evicted.
+fn choice(node: &Node) -> Option<Choice> {
+    use EvictionPolicy as P;
+    let (volatile_only, by) = match node.config.hot.maxmemory_policy() {
+        P::NoEviction => return None,
+        P::AllKeysLru => (false, By::Recency),
+        P::VolatileLru => (true, By::Recency),
+        P::AllKeysLfu => (false, By::Frequency),
+        P::VolatileLfu => (true, By::Frequency),
+        P::AllKeysRandom => (false, By::Any),
+        P::VolatileRandom => (true, By::Any),
+        P::VolatileTtl => (true, By::Deadline),
+    };
+    Some(Choice { volatile_only, by })
+}
+
+/// Whether keys are evicted by how they are used.
+pub fn counts_uses(node: &Node) -> bool {
+    use EvictionPolicy as P;
+    let by_use = [P::AllKeysLru, P::VolatileLru, P::AllKeysLfu, P::VolatileLfu];
+    node.config.hot.maxmemory() != 0 && by_use.contains(&node.config.hot.maxmemory_policy())
+}
+
+/// Makes room for a command that needs memory; false if it must be refused.
+#[inline]
+pub fn make_room(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
+    excess(node) == 0 || make_room_now(node, hub, local)
+}
+
+#[cold]
+fn make_room_now(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
+    let mut excess = excess(node);
+    let limit = node.config.hot.maxmemory();
+    let mut outcome = false;
+    for count in 0..EVICT_PER_REQUEST_MAX {
+        match evict_one(node, local) {
+            Evicted::Nothing => break,
+            // The log takes no more for now: the command will find that out itself.
+            Evicted::NotNow => {
+                outcome = true;
+                break;
+            }
+            Evicted::Bytes(bytes) => excess = excess.saturating_sub(bytes),
+        }
+        if excess == 0 || count + 1 >= EVICT_PER_REQUEST && excess <= limit / OVER_PART {
+            outcome = true;
+            break;
+        }
+    }
+    publish_effects(node, hub, local);
+    outcome
+}
+
+/// Goes on making room where no command does, for a bounded time. True if there is more to do.
+pub fn tick(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
+    let mut excess = excess(node);
+    if excess == 0 || node.is_loading() {
+        return false;
+    }
+    let until_ns = clock::monotonic_ns() + EVICT_TICK_NS;
+    let mut more = true;
+    while excess > 0 && more && clock::monotonic_ns() < until_ns {
+        match evict_one(node, local) {
+            Evicted::Bytes(bytes) => excess = excess.saturating_sub(bytes),
+            Evicted::Nothing | Evicted::NotNow => more = false,
+        }
+    }
+    publish_effects(node, hub, local);
+    more && excess > 0
+}
+
+enum Evicted {
+    /// A key that took so many bytes.
+    Bytes(u64),
+    /// There is none to evict.
+    Nothing,
+    /// No record can be written now.
+    NotNow,
+}
+
+fn evict_one(node: &Node, local: &mut Local) -> Evicted {
+    let Some(choice) = choice(node) else { return Evicted::Nothing };
+    // A switch of the log waits for all pins: what this sees of it holds until the end.
+    let pin = reclaim::pin();
+    if node.is_loading() || node.durability.takes_no_writes() {
+        return Evicted::NotNow;
+    }
+    let mut best: Option<(u16, Candidate)> = None;
+    let mut looks = 0;
+    for _ in 0..SHARDS {
+        let shard = node.room.next_shard();
+        if !node.engine.store.has_keys(&pin, shard, choice.volatile_only) {
+            continue;
+        }
+        let mut held = node.engine.store.lock_one(shard);
+        let Some(found) = held.candidate(&pin, shard, choice) else { continue };
+        if found.is_settled {
+            return Evicted::Bytes(remove(node, local, held, shard, &found).unwrap_or(0));
+        }
+        drop(held);
+        if best.as_ref().is_none_or(|(_, best)| found.worth < best.worth) {
+            best = Some((shard, found));
+        }
+        looks += 1;
+        if looks == EVICT_LOOKS {
+            break;
+        }
+    }
+    let Some((shard, found)) = best else { return Evicted::Nothing };
+    let held = node.engine.store.lock_one(shard);
+    // If it went meanwhile, there is room where it was.
+    Evicted::Bytes(remove(node, local, held, shard, &found).unwrap_or(0))
+}
+
+/// Removes a key by a record of its own; the bytes it took.
+fn remove(
+    node: &Node,
+    local: &mut Local,
+    mut held: Held<'_>,
+    shard: u16,
+    found: &Candidate,
+) -> Option<u64> {
+    let store = &node.engine.store;
+    let key = store.key(&found.key);
+    held.find(found.db, &key)?;
+    let moment = begin(node, local, &mut held, node.now_ms_hint());
+    if let Some(log) = node.durability.log() {
+        let words: [&[u8]; 2] = [b"DEL", &found.key];
+        put_command(local.record.body(), found.db, words.into_iter());
+        append(log, &mut local.record, &mut held, RecordKind::Commands, moment);
+        note_seen(log, &mut local.after, held.last_lsn());
+    }
+    let before = store.shard_bytes(shard);
+    held.remove(found.db, &key);
+    let bytes = before.saturating_sub(store.shard_bytes(shard));
+    node.workers[local.worker].tally.evicted.add(1);
+    local.effects.dirty += 1;
+    if local.effects.notify_classes & notify::EVICTED != 0 {
+        let (class, db, key) = (notify::EVICTED, found.db, found.key.clone());
+        local.effects.events.push(Event { class, name: "evicted", db, key });
+    }
+    Some(bytes)
+}
