@@ -7,7 +7,7 @@
 //! |---|---|
 //! | L0 | [`limits`], [`util`] |
 //! | L1 | [`sync`], [`sys`] (both may contain unsafe code) |
-//! | L2 | [`resp`], [`store`], [`config`], [`wal`] |
+//! | L2 | [`resp`], [`store`], [`config`], [`wal`], [`cluster`] (the pure core) |
 //! | L3 | [`net`], [`snapshot`] |
 //! | L4 | [`engine`] |
 //! | L5 | [`commands`] |
@@ -21,6 +21,8 @@ pub mod sync;
 #[cfg(not(loom))]
 pub mod sys;
 
+#[cfg(not(loom))]
+pub mod cluster;
 #[cfg(not(loom))]
 pub mod config;
 #[cfg(not(loom))]

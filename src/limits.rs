@@ -307,6 +307,59 @@ pub const BENCH_HEAVY_PIPELINE: usize = 1000;
 /// Runs of one report of `dse-bench`; a sweep of more is refused.
 pub const BENCH_RUNS_MAX: usize = 100_000;
 
+/// Data groups of a cluster: each has its own log and leader, and 256 hash slots.
+pub const CLUSTER_GROUPS: usize = 64;
+/// Nodes that hold each group.
+pub const CLUSTER_REPLICAS: usize = 3;
+/// Points of a node on the ring that proposes where groups live.
+pub const RING_VNODES: u64 = 128;
+/// Microseconds between two ticks of a group at least; ticks that were missed are not made up for.
+pub const GROUP_TICK_US: u64 = 50_000;
+/// Ticks of an election timeout: how long a follower is silent after it heard from a leader, and
+/// how long a leader goes on that hears from no majority.
+pub const GROUP_ELECTION_TICKS: usize = 10;
+/// Ticks between two heartbeats of a leader.
+pub const GROUP_HEARTBEAT_TICKS: usize = 2;
+/// Ticks without a leader after which the first in rank campaigns.
+pub const GROUP_CAMPAIGN_TICKS_MIN: usize = 12;
+/// Ticks by which each further rank waits longer.
+pub const GROUP_CAMPAIGN_TICKS_STEP: usize = 3;
+/// Ranks that are told apart; voters behind the last share it.
+pub const GROUP_RANKS_MAX: usize = 8;
+/// Microseconds of an election timeout.
+pub const GROUP_ELECTION_US: u64 = GROUP_ELECTION_TICKS as u64 * GROUP_TICK_US;
+/// Microseconds that a leader answers alone after the beginning of a round that a majority
+/// confirmed: 0.8 election timeouts, which leaves room for clocks that differ in rate by 1.1.
+pub const GROUP_LEASE_US: u64 = GROUP_ELECTION_US * 8 / 10;
+/// Microseconds after the last read during which a leader keeps its lease up.
+pub const GROUP_READ_IDLE_US: u64 = 1_000_000;
+/// Rounds of read-index that one group has under way; further reads wait for the next round.
+pub const GROUP_ROUNDS_MAX: usize = 4;
+/// Bytes of one entry of a group's log; requests that wait together share one up to this size. A
+/// larger request has an entry of its own.
+pub const GROUP_ENTRY_BYTES: usize = 64 * 1024;
+/// Requests of one group whose fate is open, and as many reads; more are refused.
+pub const GROUP_OPEN_MAX: usize = 65_536;
+/// Batches of one group that wait for the disk. While there are more, messages of peers are
+/// dropped, which are sent again.
+pub const GROUP_WRITES_MAX: usize = 256;
+/// Messages with entries that a leader has under way to one peer.
+pub const GROUP_INFLIGHT_MAX: usize = 128;
+/// Bytes of entries in one message to a peer, unless a single entry is larger.
+pub const GROUP_MESSAGE_BYTES: u64 = 256 * 1024;
+/// Bytes of a leader's entries that are not committed; more are refused.
+pub const GROUP_UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
+/// Ticks after which a leader takes a snapshot that it sent for lost, and sends it again.
+pub const GROUP_SNAPSHOT_TICKS: usize = 40;
+/// Entries that a new replica may be behind when it is made a voter.
+pub const GROUP_CAUGHT_UP_ENTRIES: u64 = 64;
+
+const _: () = assert!(HASH_SLOTS.is_multiple_of(CLUSTER_GROUPS));
+const _: () = assert!(SHARDS.is_multiple_of(CLUSTER_GROUPS));
+// A lease that ran 1.1 times as slow as the silence it relies on would still end before it.
+const _: () = assert!(GROUP_LEASE_US * 11 < GROUP_ELECTION_US * 10);
+const _: () = assert!(GROUP_CAMPAIGN_TICKS_MIN > GROUP_ELECTION_TICKS);
+const _: () = assert!(GROUP_HEARTBEAT_TICKS < GROUP_ELECTION_TICKS);
 const _: () = assert!(BENCH_SEND_BYTES < BENCH_ABUSE_REQUEST_BYTES);
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);

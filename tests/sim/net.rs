@@ -1,0 +1,62 @@
+//! The net between nodes: links that can be cut one way, messages that are lost, doubled, late.
+
+use dse::util::rng::SplitMix64;
+
+/// The state of all links.
+#[derive(Debug)]
+pub struct Net {
+    /// `cut[from][to]`: until when nothing passes.
+    cut: [[u64; NODES]; NODES],
+    /// Until when the weather is bad, and messages in a thousand that are lost then.
+    storm: (u64, u64),
+}
+
+pub const NODES: usize = 3;
+
+impl Net {
+    pub fn new() -> Net {
+        Net { cut: [[0; NODES]; NODES], storm: (0, 0) }
+    }
+
+    pub fn cut(&mut self, from: usize, to: usize, until: u64) {
+        self.cut[from][to] = until;
+    }
+
+    pub fn storm(&mut self, until: u64, lost_of_1000: u64) {
+        self.storm = (until, lost_of_1000);
+    }
+
+    pub fn heal(&mut self) {
+        *self = Net::new();
+    }
+
+    /// The delays after which a message arrives: none if it is lost, two if it is doubled.
+    pub fn delays(
+        &self,
+        rng: &mut SplitMix64,
+        now: u64,
+        from: usize,
+        to: usize,
+    ) -> [Option<u64>; 2] {
+        if now < self.cut[from][to] {
+            return [None, None];
+        }
+        let is_storm = now < self.storm.0;
+        if rng.below(1000) < if is_storm { self.storm.1 } else { 2 } {
+            return [None, None];
+        }
+        let doubled = rng.below(1000) < if is_storm { 100 } else { 5 };
+        [Some(delay(rng, is_storm)), doubled.then(|| delay(rng, true))]
+    }
+}
+
+fn delay(rng: &mut SplitMix64, is_storm: bool) -> u64 {
+    let usual = 100 + rng.below(400);
+    match rng.below(1000) {
+        // Long enough for a message to outlive the term, or the life, that it was sent in.
+        0 => usual + rng.below(2_000_000),
+        1..20 => usual + rng.below(30_000),
+        _ if is_storm => usual + rng.below(60_000),
+        _ => usual,
+    }
+}

@@ -1,0 +1,86 @@
+//! What is going to happen, in the order of its time.
+
+use dse::cluster::core::Message;
+use std::cmp::{Ordering, Reverse};
+use std::collections::BinaryHeap;
+
+/// What happens.
+pub enum Event {
+    Tick {
+        node: usize,
+        life: u64,
+    },
+    /// A tick that was missed while the node was stopped.
+    Late {
+        node: usize,
+        life: u64,
+    },
+    Arrive(Box<Message>),
+    Synced {
+        node: usize,
+        life: u64,
+    },
+    Apply {
+        node: usize,
+        life: u64,
+        group: usize,
+    },
+    Flush {
+        node: usize,
+        life: u64,
+        group: usize,
+    },
+    Start {
+        node: usize,
+    },
+    Client(usize),
+    Timeout {
+        client: usize,
+        ticket: u64,
+    },
+    Fault,
+    Manage,
+}
+
+/// Events by their time; those of one time in the order in which they were scheduled.
+#[derive(Default)]
+pub struct Queue {
+    heap: BinaryHeap<Reverse<Scheduled>>,
+    scheduled: u64,
+}
+
+impl Queue {
+    pub fn push(&mut self, time: u64, event: Event) {
+        self.scheduled += 1;
+        self.heap.push(Reverse(Scheduled(time, self.scheduled, event)));
+    }
+
+    /// The next event, if it happens by `end`.
+    pub fn pop_until(&mut self, end: u64) -> Option<(u64, Event)> {
+        self.heap.peek().filter(|Reverse(next)| next.0 <= end)?;
+        self.heap.pop().map(|Reverse(Scheduled(time, _, event))| (time, event))
+    }
+}
+
+/// An event with its time, and a number by which those of one time are ordered.
+struct Scheduled(u64, u64, Event);
+
+impl PartialEq for Scheduled {
+    fn eq(&self, other: &Scheduled) -> bool {
+        (self.0, self.1) == (other.0, other.1)
+    }
+}
+
+impl Eq for Scheduled {}
+
+impl PartialOrd for Scheduled {
+    fn partial_cmp(&self, other: &Scheduled) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Scheduled {
+    fn cmp(&self, other: &Scheduled) -> Ordering {
+        (self.0, self.1).cmp(&(other.0, other.1))
+    }
+}

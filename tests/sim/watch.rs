@@ -1,0 +1,156 @@
+//! What must hold at every step, seen from outside all nodes.
+//!
+//! | invariant | where it is looked at |
+//! |---|---|
+//! | one leader for a group and term | a replica begins to lead |
+//! | a leader has everything that was committed in earlier terms | a replica begins to lead |
+//! | log matching: index and term name one entry with one predecessor | a replica writes an entry |
+//! | nothing is promised before it is durable | a replica sends a message |
+//! | what is committed stays, and is the same everywhere | a replica applies an entry |
+//! | equal states at equal indexes | a replica applies or restores |
+//! | log time does not go back | a replica applies an entry |
+//! | a write is durable on a majority before it is answered | a client is answered |
+//! | while one holds a lease, nobody leads in a later term | after each step |
+
+use super::disk::Stored;
+use super::machine::{Machine, hash_bytes};
+use dse::cluster::core::group::{Committed, Persist};
+use dse::cluster::core::{Group, Message, MessageType, StateRole};
+use std::collections::HashMap;
+
+/// What is known of one group.
+#[derive(Default)]
+struct Known {
+    leaders: HashMap<u64, u64>,
+    /// Term and hash of each committed entry, by index from 2 on.
+    committed: Vec<(u64, u64)>,
+    /// Hash of the state behind each index.
+    states: HashMap<u64, u64>,
+    /// Hash and term of the predecessor of each entry that was ever written.
+    entries: HashMap<(u64, u64), (u64, u64)>,
+}
+
+/// All groups, and the first thing that was wrong.
+pub struct Watch {
+    groups: Vec<Known>,
+    pub wrong: Option<String>,
+}
+
+impl Watch {
+    pub fn new(groups: usize) -> Watch {
+        Watch { groups: (0..groups).map(|_| Known::default()).collect(), wrong: None }
+    }
+
+    fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds && self.wrong.is_none() {
+            self.wrong = Some(what());
+        }
+    }
+
+    pub fn leads(&mut self, group: usize, core: &Group) {
+        let (term, id) = (core.role().term, core.id());
+        let before = *self.groups[group].leaders.entry(term).or_insert(id);
+        self.expect(before == id, || {
+            format!("group {group}: {before} and {id} both lead in term {term}")
+        });
+        let committed = &self.groups[group].committed;
+        let earlier = committed.iter().enumerate().rev().find(|(_, (of, _))| *of < term);
+        let Some((at, &(of, _))) = earlier else { return };
+        let index = at as u64 + 2;
+        let log = core.log();
+        let has = index < log.first() || log.term_at(index) == Some(of);
+        self.expect(has, || {
+            format!("group {group}: {id} leads in term {term} without entry {index} of term {of}")
+        });
+    }
+
+    pub fn writes(&mut self, group: usize, core: &Group, write: &Persist) {
+        for entry in &write.entries {
+            let before = core.log().term_at(entry.index - 1).unwrap_or_default();
+            let seen = (hash_bytes(&entry.data), before);
+            let key = (entry.index, entry.term);
+            let known = *self.groups[group].entries.entry(key).or_insert(seen);
+            self.expect(known == seen, || format!("group {group}: two different entries {key:?}"));
+        }
+    }
+
+    /// `stored` is what is durable of the replica that sends.
+    pub fn sends(&mut self, group: usize, stored: &Stored, message: &Message) {
+        let durable = &stored.hard_state;
+        let voted = durable.term > message.term
+            || (durable.term == message.term && durable.vote == message.to);
+        let campaigns = durable.term > message.term
+            || (durable.term == message.term && durable.vote == message.from);
+        let holds = match message.get_msg_type() {
+            MessageType::MsgAppendResponse => message.reject || stored.last() >= message.index,
+            MessageType::MsgRequestVoteResponse => message.reject || voted,
+            MessageType::MsgRequestVote => campaigns,
+            _ => true,
+        };
+        self.expect(holds, || {
+            format!("group {group}: promised before it is durable: {message:?} by {durable:?}")
+        });
+    }
+
+    pub fn applies(&mut self, group: usize, machine: &Machine, entry: &Committed) {
+        let before = machine.applied;
+        self.expect(entry.index == before + 1, || {
+            format!("group {group}: entry {} is applied behind {before}", entry.index)
+        });
+        let known = &mut self.groups[group].committed;
+        let seen = (entry.term, hash_bytes(&entry.data));
+        let at = entry.index as usize - 2;
+        if at == known.len() {
+            known.push(seen);
+        }
+        let is_same = known.get(at) == Some(&seen);
+        self.expect(is_same, || {
+            format!("group {group}: another entry is committed at {} than before", entry.index)
+        });
+    }
+
+    pub fn time(&mut self, group: usize, before_us: u64, time_us: u64) {
+        self.expect(time_us >= before_us, || {
+            format!("group {group}: log time goes back from {before_us} to {time_us}")
+        });
+    }
+
+    pub fn has_state(&mut self, group: usize, machine: &Machine) {
+        let (index, hash) = (machine.applied, machine.hash());
+        let known = *self.groups[group].states.entry(index).or_insert(hash);
+        self.expect(known == hash, || format!("group {group}: states differ at index {index}"));
+    }
+
+    pub fn answers<'a>(
+        &mut self,
+        group: usize,
+        entry: (u64, u64),
+        stored: impl Iterator<Item = &'a Stored>,
+        needed: usize,
+    ) {
+        let durable = stored.filter(|stored| stored.has(entry.0, entry.1)).count();
+        self.expect(durable >= needed, || {
+            format!("group {group}: entry {entry:?} is answered, and durable on {durable} only")
+        });
+    }
+
+    /// `replicas` are those that run, each with whether it holds a lease.
+    pub fn leases(&mut self, group: usize, replicas: &[(&Group, bool)]) {
+        let holders = replicas.iter().filter(|(_, holds)| *holds);
+        for (core, _) in holders {
+            let term = core.role().term;
+            let rival = replicas.iter().find(|(other, _)| {
+                other.role().role == StateRole::Leader && other.role().term > term
+            });
+            let rival = rival.map(|(other, _)| other.role());
+            let id = core.id();
+            self.expect(rival.is_none(), || {
+                format!("group {group}: {id} holds a lease in term {term} beside {rival:?}")
+            });
+        }
+    }
+
+    pub fn note(&mut self, what: String) {
+        self.expect(false, || what);
+    }
+}
