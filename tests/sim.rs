@@ -2,12 +2,12 @@
 //!
 //! Three nodes run two data groups and the meta group for 20 simulated seconds: nodes crash between
 //! any two things they do, lose what was not synced, are stopped, are cut off one way or both, lose
-//! their disk and are replaced; messages are lost, doubled, late; clocks differ in rate by 1.1. What
-//! must hold is in `watch.rs`; every history is judged by `history.rs`. After 15 seconds everything is
-//! healed, and everything must work again.
+//! their disk and are replaced; messages are lost, doubled, late; clocks differ in rate by 1.1.
+//! What must hold is in `watch.rs`; every history is judged by `history.rs`. After 15 seconds
+//! everything is healed, and everything must work again.
 //!
 //! ```text
-//!   DSE_SIM_SEED=4711 cargo test --test sim one_seed -- --nocapture     replays a seed, with a trace
+//!   DSE_SIM_SEED=4711 cargo test --test sim one_seed -- --nocapture    replays one, with a trace
 //!   DSE_SIM_SEEDS=5000 cargo test --test sim many_seeds -- --ignored    a campaign
 //! ```
 

@@ -1,7 +1,7 @@
 //! Clients that read and write through whatever node they think of, one request at a time.
 //!
-//! A request begins when its node has it and ends when the node answers, which is stricter than what
-//! a client could tell. A write is never sent twice.
+//! A request begins when its node has it and ends when the node answers, which is stricter than
+//! what a client could tell. A write is never sent twice.
 
 use super::history::{End, Kind, Op};
 use super::machine::encode;

@@ -1,9 +1,10 @@
 //! What clients asked and were told, and whether some order of single steps explains it.
 //!
 //! Each key is a register of its own, so each is checked alone. A depth-first search takes one
-//! request after the other out of those that may come next: such that no answered request ended before it
-//! began. What was seen before (the same requests done, the same value) is not looked at again. A
-//! request whose fate is unknown may take effect at any time behind its beginning, or never.
+//! request after the other out of those that may come next: such that no answered request ended
+//! before it began. What was seen before (the same requests done, the same value) is not looked at
+//! again. A request whose fate is unknown may take effect at any time behind its beginning, or
+//! never.
 
 use std::collections::{BTreeMap, HashSet};
 

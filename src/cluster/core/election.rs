@@ -1,8 +1,9 @@
 //! Who campaigns first, without chance.
 //!
-//! A replica waits 12 + 3 r ticks without a leader, where r is its rank among the voters that did not
-//! lead (C10). So no two campaign in the same moment again and again, and the same inputs give the same
-//! election. The library draws a timeout at each change of role; the group sets it back after each step.
+//! A replica waits 12 + 3 r ticks without a leader, where r is its rank among the voters that did
+//! not lead (C10). So no two campaign in the same moment again and again, and the same inputs give
+//! the same election. The library draws a timeout at each change of role; the group sets it back
+//! after each step.
 
 use crate::limits::{GROUP_CAMPAIGN_TICKS_MIN, GROUP_CAMPAIGN_TICKS_STEP, GROUP_RANKS_MAX};
 

@@ -4,10 +4,10 @@
 //!   version u8 = 1 | log time, us u64 | count varint | count x (length varint, request)
 //! ```
 //!
-//! An entry without bytes is the library's own (the first of a term). One without requests says what
-//! time it is. Log time (C4) is what deadlines are judged by: a leader stamps each entry with the
-//! time of the entry before and what its own clock has advanced since, so that the time of a log
-//! neither steps nor goes back, whoever leads.
+//! An entry without bytes is the library's own (the first of a term). One without requests says
+//! what time it is. Log time (C4) is what deadlines are judged by: a leader stamps each entry with
+//! the time of the entry before and what its own clock has advanced since, so that the time of a
+//! log neither steps nor goes back, whoever leads.
 
 use crate::limits::GROUP_ENTRY_BYTES;
 use crate::util::wire::{Source, put_string, put_varint};

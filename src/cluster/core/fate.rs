@@ -1,9 +1,9 @@
 //! What became of requests that were proposed.
 //!
-//! A request lies in one entry, known by index and term, and is never proposed again (C18). Its fate
-//! is decided where an entry is *committed* at that index: the same term, and it is applied; another
-//! term, and it never will be. An entry that was overwritten in the log of a former leader proves
-//! nothing: another node may still have it, lead, and commit it.
+//! A request lies in one entry, known by index and term, and is never proposed again (C18). Its
+//! fate is decided where an entry is *committed* at that index: the same term, and it is applied;
+//! another term, and it never will be. An entry that was overwritten in the log of a former leader
+//! proves nothing: another node may still have it, lead, and commit it.
 //!
 //! ```text
 //!   proposed (7, t2) --- 7 committed with t2 ---> applied

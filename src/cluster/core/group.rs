@@ -7,13 +7,14 @@
 //! ```
 //!
 //! The driver writes each `Persist` behind the one before and says `Persisted` once it is durable;
-//! applies each `Apply` in order and says `Applied`; and sends each `Send` whenever it likes, or loses
-//! it. The clock of `step` must run while the process is stopped and never go back.
+//! applies each `Apply` in order and says `Applied`; and sends each `Send` whenever it likes, or
+//! loses it. The clock of `step` must run while the process is stopped and never go back.
 //!
-//! Invariants: what promises something to a peer (a vote, an acknowledgement) is not sent before what
-//! it promises is durable (C11); nothing uncommitted is applied; only a leader proposes, and what a
-//! peer forwards is dropped; a read is answered by a leader that was one after the read arrived.
-//! Deliberately absent: bytes on the wire, files, retries of requests, when to cut a snapshot.
+//! Invariants: what promises something to a peer (a vote, an acknowledgement) is not sent before
+//! what it promises is durable (C11); nothing uncommitted is applied; only a leader proposes, and
+//! what a peer forwards is dropped; a read is answered by a leader that was one after the read
+//! arrived. Deliberately absent: bytes on the wire, files, retries of requests, when to cut a
+//! snapshot.
 
 mod ready;
 

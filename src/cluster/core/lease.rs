@@ -2,15 +2,15 @@
 //!
 //! ```text
 //!   leader    |noted ---- round ---- confirmed ---- answers alone ----|  noted + 0.8 timeouts
-//!   follower        |heard ------------- helps nobody else ---------------------|  heard + 1 timeout
+//!   follower        |heard ------------- helps nobody else --------------------| heard + 1 timeout
 //! ```
 //!
 //! A majority that confirmed a round heard of it after it was noted, and elects nobody for a whole
-//! election timeout from then on. So the leader is alone until 0.8 of one have passed by its own clock,
-//! as long as clocks differ in rate by less than 1.25; 1.1 is what is assumed (C5, C6, C9).
+//! election timeout from then on. So the leader is alone until 0.8 of one have passed by its own
+//! clock, as long as clocks differ in rate by less than 1.25; 1.1 is what is assumed (C5, C6, C9).
 //!
-//! Invariant: both halves are judged by a clock that runs while the process is stopped, never by ticks.
-//! Deliberately absent: rounds (`reads`), and who leads (the library).
+//! Invariant: both halves are judged by a clock that runs while the process is stopped, never by
+//! ticks. Deliberately absent: rounds (`reads`), and who leads (the library).
 
 use crate::limits::{GROUP_ELECTION_US, GROUP_LEASE_US};
 

@@ -17,8 +17,9 @@
 //! cited as `C5`, are in `docs/cluster.md`.
 //!
 //! Invariants: time and messages come in as arguments and leave as outputs; there is no socket, no
-//! clock, no thread, no file and no chance in here, so that equal inputs give equal outputs. A panic
-//! of the library means that what a node promised is not what it has: it is left to end the process.
+//! clock, no thread, no file and no chance in here, so that equal inputs give equal outputs. A
+//! panic of the library means that what a node promised is not what it has: it is left to end the
+//! process.
 
 pub mod election;
 pub mod entry;

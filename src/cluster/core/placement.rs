@@ -8,12 +8,12 @@
 //!
 //! Replicas first, then leaders among them under a bound of the same kind. Where the walk meets
 //! only full nodes, one earlier choice is moved. There always is one: a node with room is in fewer
-//! groups than a full one, so some group holds the full one and not the other; for leaders a chain of
-//! such moves is searched.
+//! groups than a full one, so some group holds the full one and not the other; for leaders a chain
+//! of such moves is searched.
 //!
 //! Invariants: a function of the set of nodes alone (their order does not matter); a group's nodes
-//! differ; no node has more than the bound. Deliberately absent: what is decided. The table that the
-//! cluster has committed decides, and may lag behind or differ.
+//! differ; no node has more than the bound. Deliberately absent: what is decided. The table that
+//! the cluster has committed decides, and may lag behind or differ.
 
 use crate::limits::RING_VNODES;
 use std::collections::VecDeque;

@@ -2,12 +2,13 @@
 //!
 //! ```text
 //!   arrive -- lease holds ------------------------> index = commit now ----.
-//!      `----- else -> next round -> confirmed ----> index of the round ----+-> applied >= index -> answer
+//!      `----- else -> next round -> confirmed ----> index of the round ----+-> applied? -> answer
 //! ```
 //!
 //! A round of read-index asks a majority whether this node still leads; its context is (term,
-//! counter), so that no answer of another term or life counts (C5). All reads that wait when a round
-//! begins share it. Either way a read has an index, and is answered when that much is applied (C8).
+//! counter), so that no answer of another term or life counts (C5). All reads that wait when a
+//! round begins share it. Either way a read has an index, and is answered when that much is applied
+//! (C8).
 //!
 //! Invariants: at most [`GROUP_ROUNDS_MAX`] rounds are under way; rounds are confirmed in order.
 
@@ -79,8 +80,8 @@ impl Reads {
         [term.to_le_bytes(), self.counter.to_le_bytes()].concat()
     }
 
-    /// A majority confirmed the round of `context` at `index`. Returns when it began, if it is one of
-    /// this term; with it all rounds before are confirmed.
+    /// A majority confirmed the round of `context` at `index`. Returns when it began, if it is one
+    /// of this term; with it all rounds before are confirmed.
     pub fn confirm(&mut self, context: &[u8], term: u64, index: u64) -> Option<u64> {
         let (of_term, counter) = context.split_first_chunk::<8>()?;
         let counter = u64::from_le_bytes(counter.try_into().ok()?);

@@ -4,9 +4,9 @@
 //!   voters 1 2 3 -> 1 2 3, learner 4 -> (1 2 3 and 1 2 4) -> 1 2 4
 //! ```
 //!
-//! Each step is one change in the group's log, so a new leader goes on where the last one was. The way
-//! out of the joint configuration is a step too, and not left to the library, which forgets it when
-//! the leader changes in between. A replica's id is never used twice (C1).
+//! Each step is one change in the group's log, so a new leader goes on where the last one was. The
+//! way out of the joint configuration is a step too, and not left to the library, which forgets it
+//! when the leader changes in between. A replica's id is never used twice (C1).
 
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState,

@@ -6,8 +6,8 @@
 //!   group     0                                    |  1
 //! ```
 //!
-//! Invariant: fixed for the life of the data. A group moves as a whole, and a shard never leaves its
-//! group.
+//! Invariant: fixed for the life of the data. A group moves as a whole, and a shard never leaves
+//! its group.
 
 use crate::limits::{CLUSTER_GROUPS, HASH_SLOTS, SHARDS};
 use crate::util::crc16::hash_slot;

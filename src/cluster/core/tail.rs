@@ -44,8 +44,8 @@ impl Tail {
             entries: entries.into(),
             wanted: Cell::new(false),
         };
-        // What a snapshot holds was committed, whatever was written of that before; and terms of the
-        // log have been, though nobody was voted for in them.
+        // What a snapshot holds was committed, whatever was written of that before; and terms of
+        // the log have been, though nobody was voted for in them.
         tail.hard_state.commit = tail.hard_state.commit.max(before.0);
         let last_term = tail.entries.back().map_or(before.1, |entry| entry.term);
         if tail.hard_state.term < last_term {

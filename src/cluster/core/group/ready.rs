@@ -3,13 +3,13 @@
 //! ```text
 //!   library --- Ready ---> entries, hard state ---> Persist(token) ... Persisted(token) ---.
 //!                 |------> messages of a follower or candidate: held until then ----------+-> Send
-//!                 |------> messages of a leader: at once, beside its own write ------------+-> Send
+//!                 |------> messages of a leader: at once, beside its write --------------+-> Send
 //!                 `------> committed entries, as far as they are durable here -------------> Apply
 //! ```
 //!
-//! Writes are reported in order, so one queue holds what waits for them. A `Ready` that has nothing to
-//! be synced joins the last write in the queue. The commit index alone is not worth a sync: it goes
-//! along with the next write, and a leader tells it anew after a restart.
+//! Writes are reported in order, so one queue holds what waits for them. A `Ready` that has nothing
+//! to be synced joins the last write in the queue. The commit index alone is not worth a sync: it
+//! goes along with the next write, and a leader tells it anew after a restart.
 
 use super::*;
 use crate::cluster::core::EntryType;
