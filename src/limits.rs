@@ -65,6 +65,8 @@ pub const COLLECT_AFTER_TICKS: u32 = 5;
 /// Bytes of the largest object that the allocator takes from its arenas; a larger one comes from
 /// the system and goes back there.
 pub const ALLOCATOR_ARENA_OBJECT_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of collections and buffers from which on the allocator may have huge pages.
+pub const ALLOCATOR_HUGE_MIN: u64 = 32 * 1024 * 1024;
 /// Bytes reserved in front of a large bulk for the header of an entry; its key comes on top.
 pub const LARGE_HEADROOM: usize = 64;
 /// Arguments of one request before authentication.
@@ -147,9 +149,52 @@ pub const SEGMENT_BUCKETS: usize = 64;
 /// Leading hash bits by which segments are told apart at most; where they do not suffice, a
 /// segment gets an overflow chain.
 pub const SEGMENT_DEPTH_MAX: u32 = 31;
+/// Two neighbouring segments are joined when their entries would fill so many per cent of one.
+pub const SEGMENT_JOIN_PERCENT: usize = 45;
+/// A table whose segments are filled by fewer per cent is looked through for some to join.
+pub const TABLE_THIN_PERCENT: u64 = 22;
 /// Words that a table's directory may have for each of its segments. Where hashes are so alike
 /// that it would need more, a segment gets an overflow chain.
 pub const DIRECTORY_WORDS_PER_SEGMENT: u64 = 256;
+
+/// Bytes of a span: slots of one size. Its pages are committed as slots are first used.
+pub const SLAB_SPAN_BYTES: usize = 256 * 1024;
+/// Bytes of a region, the address space that is asked of the system at once: 127 spans, and one
+/// for their descriptors. Regions are never unmapped: 8 KiB of 32 MiB stay of what grew and shrank.
+pub const SLAB_REGION_BYTES: usize = 128 * SLAB_SPAN_BYTES;
+/// Bytes of the largest entry that lies in a slab; larger ones come from the process allocator.
+pub const SLAB_ENTRY_MAX: usize = ENTRY_SHARED_MIN;
+/// Empty spans whose pages are kept; those of further ones go back to the system at once.
+pub const SLAB_SPANS_KEPT: usize = 8;
+/// Slots that move between a thread and the slabs at once, under one lock.
+pub const SLAB_BATCH: usize = 64;
+/// Bytes of free slots of one size that a thread keeps; at more, a batch goes back.
+pub const SLAB_CACHE_BYTES: usize = 64 * 1024;
+/// Free slots of one size that a thread keeps at most, however small they are.
+pub const SLAB_CACHE_SLOTS_MAX: usize = 512;
+/// Free slots of one size that a thread may keep, however large they are.
+pub const SLAB_CACHE_SLOTS_MIN: usize = 8;
+/// A span of whose slots one in so many is free is sparse: its slots are moved elsewhere, once the
+/// slabs as a whole have so much slack.
+pub const SLAB_SPARSE_PART: usize = 3;
+/// Bytes of free slots that make emptying a span worth while.
+pub const SLAB_SPARSE_GAIN_MIN: usize = 16 * 1024;
+/// Bytes of slack below which nothing is moved.
+pub const COMPACT_SLACK_MIN: u64 = 4 * 1024 * 1024;
+/// Nothing is moved either while the slack is a smaller part (one in so many) of the slabs.
+pub const COMPACT_SLACK_PART: u64 = 4;
+/// Spans that are marked, or unmarked, in one tick.
+pub const COMPACT_SPANS_PER_TICK: usize = 1024;
+/// Ticks after a round until its marks are taken away, so that what was moved is freed by then.
+pub const COMPACT_COOLING_TICKS: u32 = 5;
+/// Ticks between two rounds, after one that was of use.
+pub const COMPACT_PAUSE_TICKS: u32 = 10;
+/// The same after rounds that were of no use: it doubles up to this.
+pub const COMPACT_PAUSE_TICKS_MAX: u32 = 600;
+/// Shards in which a worker looks for thin tables in one tick.
+pub const COMPACT_LOOKS: usize = 32;
+/// Time for compaction in one tick of a worker, before connections have their turn again.
+pub const COMPACT_TICK_NS: u64 = 1_000_000;
 
 /// Lookups of one key before the reader takes the shard's lock.
 pub const READ_TRIES: usize = 64;
@@ -365,6 +410,8 @@ const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);
 const _: () = assert!(ENTRY_SHARED_MIN <= BULK_DIRECT_MIN);
+const _: () = assert!(SLAB_REGION_BYTES.is_power_of_two());
+const _: () = assert!(SLAB_ENTRY_MAX.is_power_of_two() && SLAB_SPAN_BYTES >= 16 * SLAB_ENTRY_MAX);
 const _: () = assert!(BULK_DIRECT_MIN < BULK_SMALL_PAGES_MIN);
 const _: () = assert!(OUTPUT_LOW_WATER < OUTPUT_BLOCKED_WATER);
 const _: () = assert!(OUTPUT_BLOCKED_WATER < OUTPUT_HIGH_WATER);

@@ -1,6 +1,6 @@
 //! Memory of the store, in a process of its own, so that what is retired is this test's alone.
 
-use dse::limits::SHARDS;
+use dse::limits::{SHARDS, SLAB_SPAN_BYTES, SLAB_SPANS_KEPT};
 use dse::store::objects::Set;
 use dse::store::{Key, Object, ShardSet, SharedValue, Store, Value};
 use dse::sync::reclaim;
@@ -89,6 +89,11 @@ fn all_memory_comes_back() {
         }
     }
     assert_eq!(reclaim::collect(), 0, "nobody reads, so nothing waits");
-    assert_eq!(store.memory_bytes(), 0, "of {full}");
+    assert_eq!(store.data_bytes(), 0, "of {full}");
+    // What this thread keeps, and a bounded number of spans.
+    let left = store.slab_usage();
+    let kept = (SLAB_SPANS_KEPT * SLAB_SPAN_BYTES) as u64;
+    assert!(left.slack_bytes <= kept + full / 8, "{left:?} of {full}");
+    assert!(left.out_bytes <= full / 8, "{left:?} of {full}");
     assert!(shared.iter().all(|value| value.as_ref() == [b'v'; LARGE]));
 }

@@ -37,7 +37,7 @@ impl Service for Node {
     type Local = Local;
 
     fn local(&self, index: usize) -> Local {
-        Local::new(index)
+        Local::new(index, self.workers.len())
     }
 
     fn now_ms(&self) -> u64 {

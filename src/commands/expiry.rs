@@ -1,12 +1,14 @@
 //! What happens by itself, ten times a second on every worker: keys past their deadline are
-//! removed, others are evicted, marks of use become times, limbo is emptied, connections are held
-//! to their bounds, the clock is compared.
+//! removed, others are evicted, marks of use become times, memory is compacted, limbo is emptied,
+//! connections are held to their bounds, the clock is compared.
 
 use super::node::{Local, Node, NodeHub};
 use super::{events, evicting, sweeping};
 use crate::config::notify;
 use crate::engine::Event;
-use crate::limits::{EXPIRE_SLICE_KEYS, EXPIRE_TICK_NS, SHARDS};
+use crate::limits::{
+    ALLOCATOR_HUGE_MIN, COMPACT_TICK_NS, EXPIRE_SLICE_KEYS, EXPIRE_TICK_NS, SHARDS,
+};
 use crate::net::TickOutcome;
 use crate::sync::reclaim;
 use crate::sys::{allocator, clock};
@@ -17,12 +19,14 @@ pub fn tick(hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
     let node = &hub.service;
     if worker == 0 {
         tick_once(hub);
+        allow_huge_pages(node, local);
     }
     let mut outcome = expire(node, hub, local, worker);
     if evicting::tick(node, hub, local) {
         outcome = TickOutcome::More;
     }
     sweeping::tick(node, local);
+    compact(node, local);
     reclaim::collect();
     if local.shrinking.tick(node.engine.store.memory_bytes()) {
         allocator::collect();
@@ -77,6 +81,25 @@ fn expire(node: &Node, hub: &NodeHub, local: &mut Local, worker: usize) -> TickO
     node.workers[worker].tally.expired.add(removed.len() as u64);
     announce(node, hub, removed);
     outcome
+}
+
+/// Once there is much in it, the allocator is better off with huge pages.
+fn allow_huge_pages(node: &Node, local: &mut Local) {
+    let store = &node.engine.store;
+    let elsewhere = store.data_bytes().saturating_sub(store.slab_usage().out_bytes);
+    if !local.has_huge_pages && elsewhere >= ALLOCATOR_HUGE_MIN {
+        local.has_huge_pages = true;
+        allocator::allow_huge_pages(true);
+    }
+}
+
+/// A slice of compaction. What is left waits for the next tick: nothing depends on it.
+fn compact(node: &Node, local: &mut Local) {
+    if !node.is_loading() {
+        let until_ns = clock::monotonic_ns() + COMPACT_TICK_NS;
+        let mut may_go_on = || clock::monotonic_ns() < until_ns;
+        local.compactor.tick(&node.engine.store, &mut may_go_on);
+    }
 }
 
 fn announce(node: &Node, hub: &NodeHub, removed: Vec<(u8, Vec<u8>)>) {

@@ -324,6 +324,9 @@ fn dse(view: &View<'_>, out: &mut String) {
     line!(out, "dse_limbo_bytes:{}", reclaim::limbo_bytes());
     line!(out, "dse_store_bytes:{}", node.engine.store.memory_bytes());
     line!(out, "dse_store_human:{}", format_memory(node.engine.store.memory_bytes()));
+    let slabs = node.engine.store.slab_usage();
+    line!(out, "dse_slab_used_bytes:{}", slabs.out_bytes);
+    line!(out, "dse_slab_slack_bytes:{}", slabs.slack_bytes);
     line!(out, "dse_clock_gap_ms:{}", node.engine.clock.gap_ns() / 1_000_000);
     line!(out, "dse_slowlog_len:{}", node.slowlog.len());
 }

@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::engine::{CmdError, Count, Effects, Engine, HotSet, Tally};
 use crate::limits::{COLLECT_AFTER_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX};
 use crate::net::Hub;
+use crate::store::Compactor;
 use crate::sys::eventfd::EventFd;
 use crate::util::rng::SplitMix64;
 use crate::wal::RecordBuf;
@@ -118,6 +119,10 @@ pub struct Local {
     pub expire_at: u16,
     /// When memory goes back to the system.
     pub shrinking: Shrinking,
+    /// Whether the allocator was allowed to have huge pages.
+    pub has_huge_pages: bool,
+    /// This worker's part of compaction.
+    pub compactor: Compactor,
     /// A record in the making.
     pub record: RecordBuf,
     /// The newest position that a reply of this batch has seen, if it is not released yet.
@@ -196,8 +201,8 @@ pub struct Gauges {
 const RATE_TICKS: usize = 16;
 
 impl Local {
-    /// The state of worker `worker`.
-    pub fn new(worker: usize) -> Local {
+    /// The state of worker `worker` of `workers`.
+    pub fn new(worker: usize, workers: usize) -> Local {
         let rng = SplitMix64::new(random_seed());
         Local {
             worker,
@@ -207,6 +212,8 @@ impl Local {
             until_sample: 0,
             expire_at: 0,
             shrinking: Shrinking::default(),
+            has_huge_pages: false,
+            compactor: Compactor::new(worker, workers),
             record: RecordBuf::default(),
             after: 0,
         }

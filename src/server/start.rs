@@ -35,6 +35,7 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     let signals = Signals::block()?;
     signal::ignore_sigpipe()?;
     allocator::limit_arena_objects();
+    allocator::allow_huge_pages(false);
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
     let mut listening = listen::open(&config)?;

@@ -7,16 +7,18 @@
 //! | `hash` | key to hash slot, shard and position in hash order |
 //! | `entry` | header, key and value in one allocation; making, sharing, freeing |
 //! | `segment` | 64 buckets of a control word and 7 slots: layout and words |
-//! | `slab` | the memory of segments and directories |
+//! | `slab` | the memory of entries, segments and directories |
 //! | `table` | lookups, changes and growth; the shard's lock |
 //! | `shard`, `held` | the store without a lock, and under locks |
 //! | `expire`, `scan`, `watch` | active expiry; SCAN and RANDOMKEY; WATCH |
 //! | `used`, `sweep` | when keys were in use, kept up to date |
 //! | `evict` | which key goes when memory is short |
+//! | `compact` | giving memory back after the data has shrunk |
 //! | `objects` | the collections |
 //! | `codec` | entries as bytes, and back |
 
 mod codec;
+mod compact;
 mod entry;
 mod evict;
 mod expire;
@@ -38,6 +40,7 @@ mod watch;
 
 pub use crate::sync::reclaim::Pin;
 pub use codec::{DecodedEntry, DecodedValue, encode_entry, encode_entry_head};
+pub use compact::Compactor;
 pub use entry::{EntryRef, Kind, SharedValue};
 pub use evict::{By, Candidate, Choice};
 pub use hash::Key;
@@ -46,5 +49,6 @@ pub use objects::codec::Damaged;
 pub use objects::{Frozen, Object};
 pub use shard::Store;
 pub use shard_set::ShardSet;
+pub use slab::Usage;
 pub use used::PASS_WITHIN_S;
 pub use watch::Watch;

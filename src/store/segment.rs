@@ -1,8 +1,8 @@
 //! Segments and buckets: the memory layout, and what can be done with words alone.
 //!
 //! ```text
-//!   Segment   header: min_deadline, live count, next in the chain
-//!             due: for each home bucket, a coarse lower bound of its entries' deadlines
+//!   Segment   header: min_deadline, live count, next in the chain; for each eight home buckets a
+//!             coarse lower bound of their entries' deadlines (one cache line)
 //!             64 buckets
 //!   Bucket    control word | 7 slots                                     (one cache line)
 //!   Slot      distance 2 bits | tag 14 bits | entry pointer 45 bits | level 3 bits  (0 = empty)
@@ -30,6 +30,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64};
 pub const BUCKET_BITS: u32 = if cfg!(test) { 3 } else { SEGMENT_BUCKETS.ilog2() };
 /// Buckets of a segment.
 pub const BUCKETS: usize = 1 << BUCKET_BITS;
+
+/// Neighbouring home buckets that share a lower bound of their deadlines.
+pub const HOMES_PER_DUE: usize = BUCKETS.div_ceil(8);
 
 const TAG_BITS: u32 = 14;
 const MARK_SHIFT: u32 = 48;
@@ -88,6 +91,12 @@ impl Word {
     pub fn with_level(self, level: u8) -> Word {
         debug_assert!(level <= LEVEL_MAX);
         Word(self.0.map_addr(|address| address & !LEVEL | usize::from(level)))
+    }
+
+    /// The same entry at another distance from its home.
+    pub fn at_distance(self, distance: usize) -> Word {
+        let shift = MARK_SHIFT + TAG_BITS;
+        Word(self.0.map_addr(|address| address & ((1 << shift) - 1) | distance << shift))
     }
 
     /// The same place in the segment and level, with another entry of the same key.
@@ -157,7 +166,7 @@ pub struct Segment {
     min_deadline: AtomicU64,
     live: AtomicU64,
     next: AtomicPtr<Segment>,
-    due: [AtomicU32; BUCKETS],
+    due: [AtomicU32; BUCKETS / HOMES_PER_DUE],
     buckets: [Bucket; BUCKETS],
 }
 
@@ -218,6 +227,17 @@ impl Segment {
         self.add_live(1);
     }
 
+    /// Takes over a word of another segment, marked as visited or not, into an empty place. The
+    /// segment is not published yet.
+    pub fn adopt(&self, home: usize, place: Place, word: Word, visited: bool) {
+        let bucket = self.bucket(home, place.distance);
+        bucket.store(place.slot, word.at_distance(place.distance));
+        if visited {
+            bucket.control.set_visited(place.slot);
+        }
+        self.add_live(1);
+    }
+
     /// Empties a place. The caller has begun a write of the home's version.
     #[inline]
     pub fn vacate(&self, home: usize, place: Place) {
@@ -248,11 +268,20 @@ impl Segment {
         })
     }
 
-    /// Every word, with its home.
-    pub fn all(&self) -> impl Iterator<Item = (usize, Word)> + '_ {
+    /// Every word.
+    pub fn all(&self) -> impl Iterator<Item = Word> + '_ {
+        let words = self.buckets.iter().flat_map(Bucket::words).map(|(_, word)| word);
+        words.filter(|word| *word != Word::EMPTY)
+    }
+
+    /// Every word, with its home and its place.
+    pub fn places(&self) -> impl Iterator<Item = (usize, Place, Word)> + '_ {
         self.buckets.iter().enumerate().flat_map(|(at, bucket)| {
             let full = bucket.words().filter(|(_, word)| *word != Word::EMPTY);
-            full.map(move |(_, word)| ((at + BUCKETS - word.distance()) % BUCKETS, word))
+            full.map(move |(slot, word)| {
+                let distance = word.distance();
+                ((at + BUCKETS - distance) % BUCKETS, Place { distance, slot }, word)
+            })
         })
     }
 
@@ -274,23 +303,25 @@ impl Segment {
             self.set_min_deadline(deadline);
         }
         let coarse = coarse(deadline);
-        if coarse < self.due[home].load(Relaxed) {
-            self.due[home].store(coarse, Relaxed);
+        let due = &self.due[home / HOMES_PER_DUE];
+        if coarse < due.load(Relaxed) {
+            due.store(coarse, Relaxed);
         }
     }
 
-    /// A lower bound of the deadlines of `home`'s entries; [`NEVER`] when none has one.
+    /// A lower bound of the deadlines of the entries of `home` and of those that share the bound;
+    /// [`NEVER`] when none has one.
     #[inline]
     pub fn due(&self, home: usize) -> u64 {
-        match self.due[home].load(Relaxed) {
+        match self.due[home / HOMES_PER_DUE].load(Relaxed) {
             u32::MAX => NEVER,
             coarse => u64::from(coarse) << COARSE_SHIFT,
         }
     }
 
-    /// Sets the lower bound of `home` after its entries were looked at.
+    /// Sets that lower bound after all entries that it is for were looked at.
     pub fn set_due(&self, home: usize, deadline: u64) {
-        self.due[home].store(coarse(deadline), Relaxed);
+        self.due[home / HOMES_PER_DUE].store(coarse(deadline), Relaxed);
     }
 }
 
@@ -303,6 +334,7 @@ fn coarse(deadline: u64) -> u32 {
 }
 
 const _: () = assert!(size_of::<Bucket>() == 64);
+const _: () = assert!(size_of::<Segment>() == 64 * (BUCKETS + 1));
 const _: () = assert!(cfg!(test) || BUCKETS == SEGMENT_BUCKETS);
 const _: () = assert!((REACH_MAX as usize) < BUCKETS);
 const _: () = assert!(REACH_MAX < 4, "a distance has two bits");

@@ -1,10 +1,12 @@
 //! The store: 512 shards, and what can be done without a lock.
 
+use super::compact::Rounds;
 use super::entry::EntryRef;
 use super::evict::Sketch;
 use super::hash::{Key, KeyHasher};
 use super::held::Held;
 use super::shard_set::ShardSet;
+use super::slab::{self, Usage};
 use super::table::{Note, Tables};
 use super::watch::Watchers;
 use crate::limits::{BATCH_COMMANDS, DATABASES, READ_MANY_TRIES, READ_TRIES, SHARDS};
@@ -115,6 +117,7 @@ pub struct Store {
     hasher: Arc<KeyHasher>,
     /// Bytes of all shards, about.
     total: Arc<AtomicI64>,
+    rounds: Rounds,
 }
 
 impl Store {
@@ -128,7 +131,7 @@ impl Store {
         let (hasher, total) = (Arc::new(hasher), Arc::default());
         let shards: Box<[Shard]> = (0..SHARDS).map(|_| Shard::new(&hasher, &total)).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("{SHARDS} were made") };
-        Store { shards, hasher, total }
+        Store { shards, hasher, total, rounds: Rounds::default() }
     }
 
     #[cfg(test)]
@@ -145,6 +148,11 @@ impl Store {
     #[inline(always)]
     pub(super) fn shard(&self, shard: u16) -> &Shard {
         &self.shards[usize::from(shard) % SHARDS]
+    }
+
+    /// The rounds of compaction.
+    pub(super) fn rounds(&self) -> &Rounds {
+        &self.rounds
     }
 
     pub(super) fn shards(&self) -> &[Shard] {
@@ -311,9 +319,15 @@ impl Store {
         self.shards.iter().map(|shard| shard.tables.counts(&pin, db).1).sum()
     }
 
-    /// Bytes held by entries, objects, tables and what is retired but not yet freed.
+    /// Bytes held by entries, objects, tables, what is retired but not yet freed, and free slots
+    /// in pages of the slabs that are committed.
     pub fn memory_bytes(&self) -> u64 {
-        self.data_bytes() + reclaim::limbo_bytes() as u64
+        self.data_bytes() + reclaim::limbo_bytes() as u64 + slab::usage().slack_bytes
+    }
+
+    /// How the slabs are used, in which entries and segments lie: by all stores of the process.
+    pub fn slab_usage(&self) -> Usage {
+        slab::usage()
     }
 
     /// Bytes held by entries, objects and tables, about: wrong by

@@ -4,7 +4,13 @@
 //! keeps notes on the whole arena in huge pages. For an announced 500 MB that never arrive that is
 //! more than a megabyte. An object beyond a bound therefore comes from the system itself.
 //!
+//! Its arena asks for huge pages. A thread that makes its first object commits one of them, 2 MiB,
+//! so while there is little in the arena it is better off with small ones.
+//!
 //! Does nothing in a build without mimalloc.
+
+use super::pages;
+use std::ops::Range;
 
 #[cfg(feature = "mimalloc")]
 mod mimalloc {
@@ -50,6 +56,28 @@ pub fn limit_arena_objects() -> bool {
     false
 }
 
+/// Lets the allocator's arena have huge pages, or only small ones from now on. False if there is
+/// no such arena.
+pub fn allow_huge_pages(allowed: bool) -> bool {
+    let mapping = if cfg!(feature = "mimalloc") { heap_mapping() } else { None };
+    let Some(mapping) = mapping else { return false };
+    pages::advise_huge(std::ptr::without_provenance_mut(mapping.start), mapping.len(), allowed);
+    true
+}
+
+/// Where the mapping lies that objects are made in.
+fn heap_mapping() -> Option<Range<usize>> {
+    let probe = Box::new(0_u64);
+    let address = std::ptr::from_ref(&*probe).addr();
+    let maps = std::fs::read_to_string("/proc/self/maps").ok()?;
+    let ranges = maps.lines().filter_map(|line| {
+        let (start, end) = line.split(' ').next()?.split_once('-')?;
+        let bound = |text| usize::from_str_radix(text, 16).ok();
+        Some(bound(start)?..bound(end)?)
+    });
+    ranges.into_iter().find(|range| range.contains(&address))
+}
+
 /// Gives back to the system what this thread's part of the allocator no longer uses: pages whose
 /// objects others have freed stay with the thread that made them until it looks. Takes about as
 /// long as a look at each page of the thread's heap.
@@ -67,6 +95,7 @@ mod tests {
         assert!(!super::limit_arena_objects(), "what was set is left alone");
         let large: Vec<Vec<u8>> = (0..4).map(|_| vec![0; 100 << 20]).collect();
         super::collect();
+        assert!(super::allow_huge_pages(false) && super::allow_huge_pages(true));
         assert!(large.iter().all(|bytes| bytes[bytes.len() - 1] == 0));
     }
 }

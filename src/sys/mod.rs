@@ -17,6 +17,7 @@ pub mod disk;
 pub mod epoll;
 pub mod eventfd;
 mod failure;
+pub mod pages;
 pub mod prefetch;
 pub mod process;
 pub mod signal;

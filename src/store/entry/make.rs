@@ -13,6 +13,7 @@ use super::{
 };
 use crate::limits::{ENTRY_SHARED_MIN, LARGE_HEADROOM};
 use crate::store::objects::Object;
+use crate::store::slab::{self, Class};
 use crate::sync::reclaim;
 use crate::sys::bulk::BulkBuf;
 use std::alloc::{alloc, handle_alloc_error};
@@ -27,10 +28,12 @@ struct Draft {
 
 impl Draft {
     fn allocate(size: usize) -> Draft {
-        let layout = layout_of(size);
-        // SAFETY: [entry-025] I-ENTRY: an entry has at least its header.
-        let ptr = unsafe { alloc(layout) };
-        let Some(ptr) = NonNull::new(ptr) else { handle_alloc_error(layout) };
+        let ptr = match Class::of(size) {
+            Some(class) => slab::allocate(class),
+            // SAFETY: [entry-025] I-ENTRY: an entry has at least its header.
+            None => NonNull::new(unsafe { alloc(layout_of(size)) }),
+        };
+        let Some(ptr) = ptr else { handle_alloc_error(layout_of(size)) };
         Draft { ptr, size }
     }
 

@@ -37,6 +37,7 @@ pub(super) use make::{Moved, NewEntry, Unlinked};
 
 use super::footprint::footprint;
 use super::objects::Object;
+use super::slab::{self, Class};
 use std::alloc::{Layout, dealloc};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
@@ -290,10 +291,21 @@ impl<'p> EntryRef<'p> {
     /// Bytes the entry's allocation takes, without its object.
     pub fn alloc_bytes(&self) -> usize {
         let header = self.header();
-        if header.has(REMOTE) && !header.has(SHARED) {
-            return footprint(self.layout().size()) + self.owner().alloc_bytes();
-        }
-        footprint(self.layout().size())
+        let size = self.layout().size();
+        let own = self.class().map_or_else(|| footprint(size), Class::bytes);
+        let is_heir = header.has(REMOTE) && !header.has(SHARED);
+        own + if is_heir { self.owner().alloc_bytes() } else { 0 }
+    }
+
+    /// The class of the slot that the entry lies in; `None` if it is an allocation of its own.
+    fn class(&self) -> Option<Class> {
+        if self.header().has(REMOTE | SHARED) { None } else { Class::of(self.layout().size()) }
+    }
+
+    /// Whether the entry lies in a span that is being emptied.
+    pub(super) fn is_sparse(&self) -> bool {
+        // SAFETY: [entry-042] I-SLAB: an entry with a class lies in a slot while it lives.
+        self.class().is_some() && unsafe { slab::is_sparse(self.ptr) }
     }
 
     /// For an entry of at least [`crate::limits::ENTRY_SHARED_MIN`] bytes: a counted reference
@@ -436,8 +448,12 @@ unsafe fn deallocate(ptr: NonNull<u8>) {
     // SAFETY: [entry-016] I-ENTRY: still whole; the caller is the last to look.
     let entry = unsafe { EntryRef::from_raw(ptr) };
     let header = entry.header();
-    let start =
-        if header.has(REMOTE | SHARED) { entry.pointer(header.remote_at() + 1) } else { ptr };
+    if let Some(class) = entry.class() {
+        // SAFETY: [entry-043] I-SLAB: made by `Draft::allocate` for the size that the class is of.
+        return unsafe { slab::free(ptr, class) };
+    }
+    let is_bulk = header.has(REMOTE | SHARED);
+    let start = if is_bulk { entry.pointer(header.remote_at() + 1) } else { ptr };
     // SAFETY: [entry-017] I-ENTRY: made by `Draft::allocate` or by a bulk with this layout.
     unsafe { dealloc(start.as_ptr(), entry.layout()) };
 }

@@ -7,13 +7,13 @@
 
 use super::*;
 use crate::limits::{DIRECTORY_WORDS_PER_SEGMENT, SEGMENT_DEPTH_MAX};
-use crate::store::slab::{Grown, append, new_segment};
+use crate::store::slab::{Grown, NewSegment, append};
 use std::ptr::NonNull;
 
 impl<S> Locked<'_, S> {
     /// Access for a change. What is retired during it is not looked at afterwards.
     #[inline(always)]
-    fn access_to_change<'a>(&mut self) -> Access<'a> {
+    pub(super) fn access_to_change<'a>(&mut self) -> Access<'a> {
         // SAFETY: [table-006] I-LOCK: the lock is held; the functions below unlink and retire last.
         unsafe { Access::locked() }
     }
@@ -243,7 +243,7 @@ impl Table {
             unsafe { self.root.double(directory) };
             self.split(self.root.directory(access), at, hash, hasher);
         } else {
-            append(at.chain().last().unwrap_or(at.segment), new_segment());
+            append(at.chain().last().unwrap_or(at.segment), NewSegment::new());
             directory.mark_chained(hash);
             add(&self.counts.segments, 1);
         }
@@ -252,12 +252,12 @@ impl Table {
     /// Replaces a segment, with its chain, by two that are one bit deeper.
     fn split(&self, directory: Directory<'_>, at: SegmentRef<'_>, hash: u64, hasher: &KeyHasher) {
         let words = || at.chain().flat_map(Segment::all);
-        for entry in words().filter_map(|(_, word)| word.entry()) {
+        for entry in words().filter_map(Word::entry) {
             prefetch_read(entry.as_ptr());
         }
-        let mut halves = [0, 1].map(|_| Grown { segment: new_segment(), chained: false });
+        let mut halves = [0, 1].map(|_| Grown { segment: NewSegment::new(), chained: false });
         let mut grown = 2;
-        for entry in words().filter_map(|(_, word)| entry_of(word, at)) {
+        for entry in words().filter_map(|word| entry_of(word, at)) {
             let hash = hasher.key(entry.key()).hash;
             let half = &mut halves[(hash >> (63 - at.depth)) as usize & 1];
             grown += half.take_in(home_of(hash, at.depth + 1), entry, hash);
@@ -266,6 +266,7 @@ impl Table {
         // SAFETY: [table-012] I-LOCK: only `Locked` calls, and the directory is this table's.
         let retired = unsafe { directory.split(hash, low, high) };
         add(&self.counts.segments, grown - retired as i64);
+        self.counts.looked_through.store(NEVER, Relaxed);
     }
 }
 
@@ -287,7 +288,7 @@ impl Grown {
     fn take_in(&mut self, home: usize, entry: EntryRef<'_>, hash: u64) -> i64 {
         let mut added = 0;
         if vacancy(self.as_ref(), home).is_none() {
-            append(self.as_ref().chain().last().unwrap_or(&self.segment), new_segment());
+            append(self.as_ref().chain().last().unwrap_or(&self.segment), NewSegment::new());
             self.chained = true;
             added = 1;
         }

@@ -17,7 +17,8 @@
 //!
 //! **Growth.** A full neighbourhood (home and three more) splits its segment into two. The
 //! directory doubles when a segment is as deep as it. Where splitting cannot help (equal hashes,
-//! or a directory that would outgrow its segments) the segment gets an overflow chain.
+//! or a directory that would outgrow its segments) the segment gets an overflow chain. Two halves
+//! that have become thin are joined again: see `compact`.
 //!
 //! Invariants:
 //! - I-LOCK: slots, segments, directories and counts are changed only through [`Locked`];
@@ -26,6 +27,7 @@
 //! Deliberately absent: what a command means, clocks, watchers.
 
 mod change;
+mod compact;
 mod flushed;
 mod hand;
 mod view;
@@ -64,6 +66,8 @@ struct Counts {
     with_deadline: AtomicU64,
     min_deadline: AtomicU64,
     segments: AtomicU64,
+    /// Keys when it was last looked through for segments to join; [`NEVER`] since a split.
+    looked_through: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, change: i64) {
@@ -158,6 +162,7 @@ impl Table {
             with_deadline: AtomicU64::new(0),
             min_deadline: AtomicU64::new(NEVER),
             segments: AtomicU64::new(1),
+            looked_through: AtomicU64::new(NEVER),
         };
         Table { root: Root::new(), counts: CachePadded::new(counts) }
     }

@@ -17,6 +17,7 @@ impl<'a> View<'a> {
         View { at, start: hash & !span_mask(at.depth) }
     }
 
+    /// The segment itself.
     pub(super) fn segment(&self) -> SegmentRef<'a> {
         self.at
     }
@@ -39,7 +40,7 @@ impl<'a> View<'a> {
     /// All entries.
     pub fn all(&self) -> impl Iterator<Item = EntryRef<'a>> {
         let at = self.at;
-        at.chain().flat_map(Segment::all).filter_map(move |(_, word)| entry_of(word, at))
+        at.chain().flat_map(Segment::all).filter_map(move |word| entry_of(word, at))
     }
 
     /// The entries whose home is `home`.
@@ -70,12 +71,12 @@ impl<'a> View<'a> {
         self.at.segment.set_min_deadline(deadline);
     }
 
-    /// A lower bound of the deadlines of `home`'s entries.
+    /// A lower bound of the deadlines of the entries of `home` and of those that share the bound.
     pub fn due(&self, home: usize) -> u64 {
         self.at.segment.due(home)
     }
 
-    /// Sets the lower bound of `home`'s deadlines.
+    /// Sets that lower bound.
     pub fn set_due(&self, home: usize, deadline: u64) {
         self.at.segment.set_due(home, deadline);
     }
@@ -101,7 +102,8 @@ impl<S> Locked<'_, S> {
         Some(View::of(self.tables.table(access, db)?, access, hash))
     }
 
-    /// Visits the entries of the home that `hash` falls into; skips a segment without any.
+    /// Visits the entries of the home that `hash` falls into, from `hash` on: where segments were
+    /// joined, it may lie within its home. Skips a segment without any.
     pub fn visit_home(
         &self,
         db: u8,
@@ -115,13 +117,17 @@ impl<S> Locked<'_, S> {
         }
         let home = home_of(hash, view.at.depth);
         view.prefetch((home + 1) % BUCKETS);
+        let mask = span_mask(view.at.depth + BUCKET_BITS);
+        let is_behind = |entry: EntryRef<'_>| {
+            hash & mask != 0 && self.tables.writer.hasher.key(entry.key()).hash < hash
+        };
         let mut seen = 0;
-        for entry in view.homed(home) {
+        for entry in view.homed(home).filter(|entry| !is_behind(*entry)) {
             seen += 1;
             // SAFETY: [table-026] I-OBJECT: the lock is held, and changes need `&mut self`.
             visit(entry, unsafe { entry.object() });
         }
-        let next = (hash | span_mask(view.at.depth + BUCKET_BITS)).checked_add(1);
+        let next = (hash | mask).checked_add(1);
         Some(Step { next, seen })
     }
 

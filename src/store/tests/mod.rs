@@ -1,6 +1,7 @@
 //! Tests of the store from the inside, over segments of 8 buckets, so that they split often.
 
 mod atomicity;
+mod compact;
 mod evict;
 mod model;
 mod readers;
@@ -34,6 +35,19 @@ fn remove(store: &Store, key: &[u8]) -> bool {
 /// Bytes of the store alone, without what other tests retire at the same time.
 fn bytes(store: &Store) -> u64 {
     store.shards().iter().map(|shard| shard.tables().bytes()).sum()
+}
+
+/// Walks through a shard as compaction does.
+fn compact_shard(store: &Store, shard: u16) {
+    let tables = store.shard(shard).tables();
+    for db in 0..crate::limits::DATABASES as u8 {
+        let mut next = Some(0);
+        while let Some(hash) = next {
+            // Declared before the lock is taken: nothing is freed under it.
+            let mut left = Vec::new();
+            next = tables.lock().compact(db, hash, &mut left);
+        }
+    }
 }
 
 /// Retires all that was flushed.

@@ -58,7 +58,8 @@ impl<'s> Run<'s> {
                 let expected = self.model.get_mut(&key).map(|value| value.1 = deadline);
                 assert_eq!(found, expected.is_some());
             }
-            340..399 => {
+            340..342 => compact_shard(self.store, hashed.shard()),
+            342..399 => {
                 let expected = self.model.get(&key).map(|(value, _)| value.clone());
                 assert_eq!(value(self.store, &key), expected);
             }

@@ -59,6 +59,41 @@ fn a_key_that_stays_is_returned_exactly_once() {
 }
 
 #[test]
+fn a_key_that_stays_is_returned_exactly_once_across_joins() {
+    for seed in 0..12 {
+        println!("seed {seed}");
+        let mut rng = SplitMix64::new(seed);
+        let store = Store::new(seed);
+        let name = |kind: &str, number: u64| format!("{{x}}{kind}{number}").into_bytes();
+        let shard = store.key(b"{x}").shard();
+        let stays: BTreeSet<Vec<u8>> = (0..300).map(|number| name("stays", number)).collect();
+        stays.iter().for_each(|key| put(&store, key, b"", None));
+        let many = 4_000;
+        (0..many).for_each(|number| put(&store, &name("goes", number), b"", None));
+        let mut gone = 0;
+        let count = 1 + rng.below(8) as usize;
+        // The table shrinks under the scan, and grows again for a while.
+        let seen = scan_all(&store, count, |store| {
+            for _ in 0..rng.below(200) {
+                if gone < many {
+                    remove(store, &name("goes", gone));
+                    gone += 1;
+                }
+                if gone > many / 2 && rng.below(4) == 0 {
+                    put(store, &name("comes", rng.below(500)), b"", None);
+                }
+            }
+            if rng.below(4) == 0 {
+                compact_shard(store, shard);
+            }
+        });
+        for key in &stays {
+            assert_eq!(seen.get(key), Some(&1), "{}", String::from_utf8_lossy(key));
+        }
+    }
+}
+
+#[test]
 fn nothing_is_returned_twice_while_nothing_changes() {
     let store = Store::new(8);
     let keys = count(3000, 300);

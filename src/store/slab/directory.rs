@@ -1,5 +1,5 @@
 #![allow(unsafe_code)]
-//! The memory of tables: segments, and the directories that lead to them.
+//! Segments, and the directories that lead to them.
 //!
 //! ```text
 //!   root word    pointer to lines | log2 of the number of words
@@ -19,17 +19,21 @@
 //!
 //! Deliberately absent: entries.
 
-use super::footprint::footprint;
-use super::segment::Segment;
+use super::{Class, allocate, free, is_sparse};
+use crate::limits::SLAB_SPAN_BYTES;
+use crate::store::footprint::footprint;
+use crate::store::segment::Segment;
 use crate::sync::reclaim::{self, Pin};
+use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
-/// Bytes of a segment, as the allocator rounds them.
-pub const SEGMENT_BYTES: usize = footprint(size_of::<Segment>());
+/// Bytes of a segment, with its part of what is left at the end of a span.
+pub const SEGMENT_BYTES: usize = SLAB_SPAN_BYTES / Class::SEGMENT.slots();
 
 const WORDS_PER_LINE: usize = 8;
 /// Bits of the smallest directory: one line.
@@ -73,6 +77,12 @@ pub struct SegmentRef<'a> {
 }
 
 impl<'a> SegmentRef<'a> {
+    /// Whether the segment lies in a span that is being emptied.
+    pub fn is_sparse(self) -> bool {
+        // SAFETY: [slab-044] I-SLAB: a segment lies in a slot while it lives.
+        unsafe { is_sparse(NonNull::from(self.segment).cast()) }
+    }
+
     /// The segment with those of its chain.
     pub fn chain(self) -> impl Iterator<Item = &'a Segment> {
         std::iter::successors(Some(self.segment), move |segment| next_in_chain(segment, self))
@@ -88,16 +98,46 @@ pub fn next_in_chain<'a>(segment: &'a Segment, _access: SegmentRef<'a>) -> Optio
 }
 
 /// A segment that no directory refers to yet.
-pub fn new_segment() -> Box<Segment> {
-    // SAFETY: [slab-002] I-DIR: all-zero bytes are a valid segment (atomics and null pointers).
-    let segment = unsafe { Box::<Segment>::new_zeroed().assume_init() };
-    segment.prepare();
-    segment
+pub struct NewSegment(NonNull<Segment>);
+
+impl NewSegment {
+    /// An empty one.
+    pub fn new() -> NewSegment {
+        let Some(slot) = allocate(Class::SEGMENT) else {
+            std::alloc::handle_alloc_error(Layout::new::<Segment>())
+        };
+        let segment = slot.cast::<Segment>();
+        // SAFETY: [slab-036] I-SLAB: a slot of this class has room for a segment, and is ours.
+        unsafe { segment.write_bytes(0, 1) };
+        let segment = NewSegment(segment);
+        segment.prepare();
+        segment
+    }
+
+    fn into_raw(self) -> *mut Segment {
+        ManuallyDrop::new(self).0.as_ptr()
+    }
+}
+
+impl Deref for NewSegment {
+    type Target = Segment;
+
+    fn deref(&self) -> &Segment {
+        // SAFETY: [slab-002] I-DIR: all-zero bytes are a valid segment (atomics and null pointers).
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl Drop for NewSegment {
+    fn drop(&mut self) {
+        // SAFETY: [slab-037] I-DIR: never published, so nobody else knows it.
+        unsafe { free_segment(self.0.as_ptr().cast()) };
+    }
 }
 
 /// Ends the chain at `last` with `next`.
-pub fn append(last: &Segment, next: Box<Segment>) {
-    last.set_next(Box::into_raw(next));
+pub fn append(last: &Segment, next: NewSegment) {
+    last.set_next(next.into_raw());
 }
 
 /// Retires a segment and its chain; how many there were.
@@ -121,10 +161,11 @@ pub unsafe fn retire_segments(first: SegmentRef<'_>) -> usize {
 
 /// # Safety
 ///
-/// A segment from [`new_segment`] that nobody can see.
+/// A [`NewSegment`] that nobody can see any more, or yet.
 unsafe fn free_segment(ptr: *mut u8) {
-    // SAFETY: [slab-005] I-PIN: the caller has it alone.
-    drop(unsafe { Box::from_raw(ptr.cast::<Segment>()) });
+    let Some(slot) = NonNull::new(ptr) else { return };
+    // SAFETY: [slab-005] I-PIN: the caller has it alone; a segment has nothing to drop.
+    unsafe { free(slot, Class::SEGMENT) };
 }
 
 /// Frees a segment and its chain at once.
@@ -212,6 +253,43 @@ impl<'a> Directory<'a> {
         unsafe { retire_segments(old) }
     }
 
+    /// The two segments that one of one bit less would take the place of: the one at `hash` and
+    /// its sibling, in hash order. `None` if the sibling is split further, or one has a chain.
+    pub fn siblings(&self, hash: u64) -> Option<[SegmentRef<'a>; 2]> {
+        let depth = self.segment(hash).depth;
+        let bit = 1u64.rotate_right(depth);
+        let both = [hash & !bit, hash | bit].map(|hash| self.segment(hash));
+        let alike = both.iter().all(|at| at.depth == depth && !at.chained);
+        (depth > 0 && alike).then_some(both)
+    }
+
+    /// Puts `by` in the place of the [`siblings`](Self::siblings) at `hash`; retires them.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the shard's lock, the directory is its table's, and there are siblings.
+    pub unsafe fn join(&self, hash: u64, by: Grown) {
+        let Some(siblings) = self.siblings(hash) else { return };
+        let depth = siblings[0].depth - 1;
+        self.publish(hash, depth, by.into_word(depth));
+        for sibling in siblings {
+            // SAFETY: [slab-045] I-PIN: its words were just overwritten.
+            unsafe { retire_segments(sibling) };
+        }
+    }
+
+    /// Puts `by` in the place of the segment at `hash`; retires that one with its chain.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the shard's lock, and the directory is its table's.
+    pub unsafe fn replace(&self, hash: u64, by: Grown) {
+        let old = self.segment(hash);
+        self.publish(hash, old.depth, by.into_word(old.depth));
+        // SAFETY: [slab-046] I-PIN: its words were just overwritten.
+        unsafe { retire_segments(old) };
+    }
+
     /// Announces that the segment at `hash` has an overflow chain.
     pub fn mark_chained(&self, hash: u64) {
         let SegmentRef { segment, depth, .. } = self.segment(hash);
@@ -223,17 +301,17 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// A segment that is being filled by a split, with its chain.
+/// A segment that is being filled from others, with its chain.
 pub struct Grown {
     /// The segment, not published yet.
-    pub segment: Box<Segment>,
+    pub segment: NewSegment,
     /// Whether it has a chain.
     pub chained: bool,
 }
 
 impl Grown {
     fn into_word(self, depth: u32) -> *mut Segment {
-        segment_word(Box::into_raw(self.segment), depth, self.chained)
+        segment_word(self.segment.into_raw(), depth, self.chained)
     }
 }
 
@@ -251,7 +329,7 @@ impl Root {
     pub fn new() -> Root {
         let lines = blank_lines(BITS_MIN);
         let directory = Directory { lines: &lines, bits: BITS_MIN };
-        directory.publish(0, 0, segment_word(Box::into_raw(new_segment()), 0, false));
+        directory.publish(0, 0, segment_word(NewSegment::new().into_raw(), 0, false));
         Root(AtomicPtr::new(root_word(lines, BITS_MIN)))
     }
 
