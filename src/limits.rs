@@ -195,6 +195,8 @@ pub const COMPACT_PAUSE_TICKS_MAX: u32 = 600;
 pub const COMPACT_LOOKS: usize = 32;
 /// Time for compaction in one tick of a worker, before connections have their turn again.
 pub const COMPACT_TICK_NS: u64 = 1_000_000;
+/// The same while more than half of the slabs is free.
+pub const COMPACT_TICK_URGENT_NS: u64 = 4_000_000;
 
 /// Lookups of one key before the reader takes the shard's lock.
 pub const READ_TRIES: usize = 64;

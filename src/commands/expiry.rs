@@ -7,7 +7,8 @@ use super::{events, evicting, sweeping};
 use crate::config::notify;
 use crate::engine::Event;
 use crate::limits::{
-    ALLOCATOR_HUGE_MIN, COMPACT_TICK_NS, EXPIRE_SLICE_KEYS, EXPIRE_TICK_NS, SHARDS,
+    ALLOCATOR_HUGE_MIN, COMPACT_TICK_NS, COMPACT_TICK_URGENT_NS, EXPIRE_SLICE_KEYS, EXPIRE_TICK_NS,
+    SHARDS,
 };
 use crate::net::TickOutcome;
 use crate::sync::reclaim;
@@ -96,7 +97,10 @@ fn allow_huge_pages(node: &Node, local: &mut Local) {
 /// A slice of compaction. What is left waits for the next tick: nothing depends on it.
 fn compact(node: &Node, local: &mut Local) {
     if !node.is_loading() {
-        let until_ns = clock::monotonic_ns() + COMPACT_TICK_NS;
+        let slabs = node.engine.store.slab_usage();
+        let is_urgent = slabs.slack_bytes > slabs.out_bytes;
+        let slice_ns = if is_urgent { COMPACT_TICK_URGENT_NS } else { COMPACT_TICK_NS };
+        let until_ns = clock::monotonic_ns() + slice_ns;
         let mut may_go_on = || clock::monotonic_ns() < until_ns;
         local.compactor.tick(&node.engine.store, &mut may_go_on);
     }
