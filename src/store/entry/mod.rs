@@ -8,8 +8,7 @@
 //!   key length 8 bits, time of use 16 bits, value length 32 bits
 //! ```
 //!
-//! Each optional word is there only with its flag. A small string without a deadline costs its
-//! header, key and value.
+//! Each optional word is there only with its flag.
 //!
 //! - **Shared**: an entry of at least `limits::ENTRY_SHARED_MIN` bytes counts its owners: the table
 //!   is one, and so is every [`SharedValue`]. The last one frees it.
