@@ -85,6 +85,7 @@ const SYNTAX: &[(&str, &str)] = &[
     ("hlen", "key"),
     ("hmget", "key field+"),
     ("hmset", "key (field value)+"),
+    ("hotkeys", "[COUNT count]"),
     ("hscan", "key cursor [MATCH pattern] [COUNT count]"),
     ("hset", "key (field value)+"),
     ("hsetnx", "key field value"),

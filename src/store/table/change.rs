@@ -257,10 +257,14 @@ impl Table {
         }
         let mut halves = [0, 1].map(|_| Grown { segment: NewSegment::new(), chained: false });
         let mut grown = 2;
-        for entry in words().filter_map(|word| entry_of(word, at)) {
-            let hash = hasher.key(entry.key()).hash;
-            let half = &mut halves[(hash >> (63 - at.depth)) as usize & 1];
-            grown += half.take_in(home_of(hash, at.depth + 1), entry, hash);
+        for segment in at.chain() {
+            for (home, place, word) in segment.places() {
+                let Some(entry) = entry_of(word, at) else { continue };
+                let visited = segment.bucket(home, place.distance).control.visited(place.slot);
+                let hash = hasher.key(entry.key()).hash;
+                let half = &mut halves[(hash >> (63 - at.depth)) as usize & 1];
+                grown += half.take_in(home_of(hash, at.depth + 1), entry, word, visited);
+            }
         }
         let [low, high] = halves;
         // SAFETY: [table-012] I-LOCK: only `Locked` calls, and the directory is this table's.
@@ -285,7 +289,7 @@ impl Grown {
     }
 
     /// Takes an entry over from the segment that is split; how many segments that added.
-    fn take_in(&mut self, home: usize, entry: EntryRef<'_>, hash: u64) -> i64 {
+    fn take_in(&mut self, home: usize, entry: EntryRef<'_>, word: Word, visited: bool) -> i64 {
         let mut added = 0;
         if vacancy(self.as_ref(), home).is_none() {
             append(self.as_ref().chain().last().unwrap_or(&self.segment), NewSegment::new());
@@ -295,7 +299,7 @@ impl Grown {
         let at = self.as_ref();
         let Some((segment, place)) = vacancy(at, home) else { return added };
         let control = &at.segment.bucket(home, 0).control;
-        segment.fill(home, place, entry.as_ptr(), hash);
+        segment.adopt(home, place, word, visited);
         // Nobody reads yet; the version is moved only because the reach is set with it.
         if place.distance > usize::from(control.reach()) {
             control.write_begin();

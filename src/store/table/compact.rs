@@ -96,6 +96,7 @@ impl Table {
                 let Some(entry) = entry else { continue };
                 // SAFETY: [table-029] I-OBJECT: the old entry becomes a `Moved` below.
                 let new = unsafe { NewEntry::moved(entry, entry.key(), entry.deadline()) };
+                new.as_ref().set_used(entry.used());
                 let control = &at.segment.bucket(home, 0).control;
                 let reach = control.reach();
                 control.write_begin();

@@ -1,7 +1,7 @@
 //! Entries as eviction and the sweep over times of use meet them: with the marks of their slots.
 
 use super::*;
-use crate::store::segment::{BUCKET_BITS, BUCKETS, LEVEL_MAX};
+use crate::store::segment::{BUCKET_BITS, BUCKETS, HOMES_PER_DUE, LEVEL_MAX};
 use crate::store::table::view::View;
 
 /// Hash bits of a fingerprint that stand below those of the tag.
@@ -122,19 +122,17 @@ impl<S> Locked<'_, S> {
                 return None;
             }
             let view = segment_due_first(table, access)?;
-            let bound = |home: &usize| view.due(*home);
-            let home = (0..BUCKETS).min_by_key(bound)?;
-            if view.due(home) == NEVER {
-                view.set_min_deadline(NEVER);
-                continue;
-            }
-            let with_deadline = view.homed(home).filter(|entry| entry.deadline().is_some());
-            let nearest = with_deadline.min_by_key(EntryRef::deadline);
+            let bounds = || (0..BUCKETS).step_by(HOMES_PER_DUE);
+            let first = bounds().min_by_key(|first| view.due(*first))?;
+            let told = view.due(first);
+            let homes = first..first + HOMES_PER_DUE;
+            let timed = homes.flat_map(|home| view.homed(home));
+            let timed = timed.filter(|entry| entry.deadline().is_some());
+            let nearest = timed.min_by_key(EntryRef::deadline);
             let exact = nearest.and_then(|entry| entry.deadline()).unwrap_or(NEVER);
-            let told = view.due(home);
-            view.set_due(home, exact);
-            view.set_min_deadline((0..BUCKETS).map(|home| view.due(home)).min().unwrap_or(NEVER));
-            if nearest.is_some() && view.due(home) == told {
+            view.set_due(first, exact);
+            view.set_min_deadline(bounds().map(|first| view.due(first)).min().unwrap_or(NEVER));
+            if nearest.is_some() && view.due(first) == told {
                 return nearest;
             }
         }
