@@ -167,6 +167,8 @@ fn a_restart_finds_what_eviction_has_left() {
     let mut client = server.client();
     let requests: Vec<_> = (0..50_000).map(|n| set(format!("key:{n}"), 1000)).collect();
     assert_eq!(fill(&mut client, &requests), (0, String::new()));
+    // Ticks go on evicting while what is resident beside the data grows.
+    client.call(&["CONFIG", "SET", "maxmemory", "0"]).expect("a reply");
     let mut before = keys(&mut client);
     assert!(before.len() < 40_000, "{}", before.len());
     server.kill();
@@ -176,7 +178,8 @@ fn a_restart_finds_what_eviction_has_left() {
     let mut after = keys(&mut server.client());
     before.sort();
     after.sort();
-    assert!(before == after, "{} keys before, {} after", before.len(), after.len());
+    let lost = before.iter().filter(|key| after.binary_search(key).is_err()).count();
+    assert!(before == after, "{} of {} lost, {} after", lost, before.len(), after.len());
 }
 
 fn keys(client: &mut Client) -> Vec<String> {

@@ -17,7 +17,7 @@ use crate::resp::{Args, OutQueue, Reply};
 use crate::store::ShardSet;
 use crate::sync::reclaim;
 use crate::wal::record::{BODY_MAX, put_command};
-use crate::wal::{Health, Log, RecordKind, RecordMeta, SEVERAL_SHARDS};
+use crate::wal::{Health, Log, NoCredit, RecordKind, RecordMeta, SEVERAL_SHARDS};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -327,19 +327,32 @@ fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>)
     Flow::Next
 }
 
+/// Moves the end of the log by a record that means nothing.
+pub(super) fn step(node: &Node, log: &Log) {
+    // Without credit it does not move, and a later snapshot tries again.
+    let _ = drop_body(node, log, NO_BODY);
+}
+
+/// No request has a body of this number.
+const NO_BODY: u64 = u64::MAX;
+
+fn drop_body(node: &Node, log: &Log, number: u64) -> Result<u64, NoCredit> {
+    let mut record = crate::wal::RecordBuf::default();
+    record.body().extend_from_slice(&number.to_le_bytes());
+    let clock_ms = node.now_ms_hint();
+    let kind = RecordKind::Dropped;
+    let meta = RecordMeta { kind, shard: SEVERAL_SHARDS, clock_ms, seed: 0 };
+    log.append(&mut record, &meta)
+}
+
 /// The request will not be executed: the body that is in the log for it will not be used.
 pub(super) fn drop_long_body(node: &Node, session: &mut Session) {
     let Some(long) = session.long_body.take() else { return };
     // The log is not closed before the pin has gone.
     let _pin = reclaim::pin();
     let Some(log) = node.durability.log() else { return };
-    let mut record = crate::wal::RecordBuf::default();
-    record.body().extend_from_slice(&long.number.to_le_bytes());
-    let clock_ms = node.now_ms_hint();
-    let kind = RecordKind::Dropped;
-    let meta = RecordMeta { kind, shard: SEVERAL_SHARDS, clock_ms, seed: 0 };
     // Without credit it is not said: the next start forgets the fragments at the log's end.
-    let _ = log.append(&mut record, &meta);
+    let _ = drop_body(node, log, long.number);
     settle_long_body(node, Some(long.number));
 }
 

@@ -319,10 +319,9 @@ impl Store {
         self.shards.iter().map(|shard| shard.tables.counts(&pin, db).1).sum()
     }
 
-    /// Bytes held by entries, objects, tables, what is retired but not yet freed, and free slots
-    /// in pages of the slabs that are committed.
+    /// Bytes held by entries, objects, tables and what is retired but not yet freed.
     pub fn memory_bytes(&self) -> u64 {
-        self.data_bytes() + reclaim::limbo_bytes() as u64 + slab::usage().slack_bytes
+        self.data_bytes() + reclaim::limbo_bytes() as u64
     }
 
     /// How the slabs are used, in which entries and segments lie: by all stores of the process.

@@ -285,6 +285,8 @@ fn a_log_of_twice_its_bound_takes_no_writes_until_a_snapshot_is_finished() {
     assert!(why.starts_with("MISCONF") && why.contains("wal-max-bytes"), "{why}");
     assert_eq!(call(&mut client, &["GET", "k"]), Value::bulk(value.clone()), "reads go on");
     assert_eq!(call(&mut client, &["STRLEN", "k"]), Value::Int(1000));
+    // The log comes to rest: from here on nothing but snapshots can move its end.
+    std::thread::sleep(Duration::from_millis(500));
     std::fs::remove_dir(&in_the_way).expect("removed");
     let until = Instant::now() + Duration::from_secs(120);
     while let Value::Error(_) = call(&mut client, &["SET", "k", "healed"]) {

@@ -1,5 +1,6 @@
 //! One snapshot, from its first cut to its name.
 
+use super::super::durability;
 use super::cut::{Large, LargeValue, Piece};
 use super::report::Pace;
 use crate::commands::node::{Node, NodeHub, random_seed};
@@ -18,6 +19,13 @@ pub(super) fn write_one(hub: &NodeHub, disk: &Arc<dyn Disk>) -> Result<Option<()
     let (saving, log) = (&node.saving, node.durability.log());
     if log.is_none() {
         node.durability.step_base();
+    }
+    if let Some(log) = log
+        && names::list(&**disk)?.first().is_some_and(|newest| newest.lsn >= log.end())
+    {
+        // Two snapshots at one position would have one name, and it takes two to give back what
+        // lies in front of the first: where the length of the log stops all writes, for ever.
+        durability::step(node, log);
     }
     let log_from = node.durability.position().min(node.durability.bodies_from());
     let meta = SnapshotMeta {
