@@ -104,11 +104,14 @@ impl Storage {
         }
         let body = move || {
             let node = &hub.service;
-            while let Some(number) = node.switching.next() {
+            while let Some(mut number) = node.switching.next() {
                 let outcome = self.follow(scope, hub);
                 if let Err(error) = &outcome {
                     tracing::warn!("the storage does not follow the configuration: {error}");
                     self.take_back(node);
+                    // What was asked for meanwhile is taken back too: nobody may be told that
+                    // it was done.
+                    number = node.switching.asked();
                 }
                 node.switching.finish(number, outcome.map_err(|error| error.to_string()), hub);
             }
