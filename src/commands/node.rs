@@ -3,7 +3,7 @@
 
 use super::command_stats::CommandStats;
 use super::durability::Durability;
-use super::evicting::{self, Room};
+use super::evicting::Room;
 use super::loading::Loading;
 use super::monitor::Monitors;
 use super::pause::Pause;
@@ -282,11 +282,6 @@ impl Node {
     /// The process clock, ms since 1970.
     pub fn now_ms_hint(&self) -> u64 {
         self.engine.clock.now_ms()
-    }
-
-    /// True when a command that needs memory must be refused.
-    pub fn is_out_of_memory(&self) -> bool {
-        evicting::excess(self) > 0
     }
 
     /// Bytes that connections hold: their slots, unparsed requests and unsent replies.

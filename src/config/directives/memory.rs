@@ -44,9 +44,8 @@ pub(super) const ROWS: &[Directive] = &[
         "lfu-log-factor",
         Kind::int(0, INT_MAX),
         "10",
-        "How slowly the use counter of a key grows.",
-    )
-    .accepted(),
+        "How slowly what OBJECT FREQ tells grows with the use of a key.",
+    ),
     row(
         "lfu-decay-time",
         Kind::int(0, INT_MAX),
