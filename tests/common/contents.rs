@@ -7,6 +7,7 @@ use dse::snapshot::{SnapshotReader, names};
 use dse::store::DecodedValue;
 use dse::sys::disk::Directory;
 use std::collections::BTreeMap;
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 /// By database and key: the deadline, and the value as bytes.
@@ -37,15 +38,34 @@ pub fn entries(server: &Server, home: &Path) -> Entries {
     entries
 }
 
-/// Copies the files of a server that is quiet, or gone.
+/// How often a copy begins again because the server moved its files meanwhile.
+const COPIES_MAX: usize = 100;
+
+/// Copies the files of a server that writes nothing, or is gone. A running one may still be
+/// preparing the next file of its log under a name that does not last: then the copy begins again.
 pub fn copy(from: &Path, to: &Path, with_snapshots: bool) {
-    std::fs::create_dir_all(to.join("data")).expect("made");
-    for entry in std::fs::read_dir(from.join("data")).expect("listed").flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if with_snapshots || !name.starts_with("snapshot") {
-            std::fs::copy(entry.path(), to.join("data").join(&name)).expect("copied");
+    for _ in 0..COPIES_MAX {
+        match copy_once(&from.join("data"), &to.join("data"), with_snapshots) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            other => return other.expect("copied"),
         }
     }
+    panic!("the files of {} do not come to rest", from.display());
+}
+
+fn copy_once(from: &Path, to: &Path, with_snapshots: bool) -> io::Result<()> {
+    // What an earlier attempt copied may have another name by now.
+    match std::fs::remove_dir_all(to) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => std::fs::create_dir_all(to)?,
+    }
+    for entry in std::fs::read_dir(from)? {
+        let name = entry?.file_name();
+        if with_snapshots || !name.to_string_lossy().starts_with("snapshot") {
+            std::fs::copy(from.join(&name), to.join(&name))?;
+        }
+    }
+    Ok(())
 }
 
 /// Fails where two servers hold different things.
