@@ -163,6 +163,15 @@ fn info(client: &mut Client, name: &str) -> Option<f64> {
     line.trim().parse().ok()
 }
 
+/// Asks for a snapshot and waits until it has begun: two that are asked for before are one.
+fn begin_snapshot(client: &mut Client) {
+    call(client, "BGSAVE");
+    let began = Instant::now();
+    while info(client, "rdb_bgsave_in_progress") != Some(1.0) {
+        assert!(began.elapsed() < SNAPSHOT_WAIT_MAX, "the snapshot does not begin");
+    }
+}
+
 /// Takes a snapshot and waits until it is written; what INFO said meanwhile is looked at.
 fn take_snapshot(client: &mut Client) {
     let began = Instant::now();
@@ -232,11 +241,11 @@ fn save_does_not_wait_for_the_rate() {
     let mut client = server.client();
     fill_all(&mut client, &mut Random::new(1));
     // At this rate it would take hours; the one that is under way is hurried too.
-    call(&mut client, "BGSAVE");
+    begin_snapshot(&mut client);
     assert_eq!(call(&mut client, "SAVE"), Value::Simple(b"OK".into()));
     assert_eq!(info(&mut client, "rdb_saves"), Some(2.0));
     call(&mut client, "CONFIG SET snapshot-rate-bytes 1000");
-    call(&mut client, "BGSAVE");
+    begin_snapshot(&mut client);
     // One that is under way ends when the limit is lifted.
     call(&mut client, "CONFIG SET snapshot-rate-bytes 0");
     let began = Instant::now();
