@@ -272,6 +272,8 @@ pub const DISK_STALLS_MAX: u32 = 100;
 pub const LOG_WRITES_MAX: usize = 4;
 /// With a write under way, another one starts only for this many bytes.
 pub const LOG_WRITE_BESIDE_MIN: u64 = 16 * 1024;
+/// As long a commit is written at once where it goes through the page cache.
+pub const LOG_CACHED_MIN: u64 = 64 * 1024;
 /// Microseconds that records wait at most for more to share a write with, while none is under way.
 pub const LOG_HOLD_US: u64 = 200;
 /// Milliseconds after which a log that went quiet writes down how far it is durable.

@@ -10,7 +10,8 @@
 //! is written together. With nothing in flight a writer thread takes what is open as soon as it
 //! is as long as the commit before, or has waited for 200 us ([`LOG_HOLD_US`]): one client does
 //! not wait at all, and many clients share one write. While writes are under way another one
-//! starts only for 16 KiB or more, and never more than four.
+//! starts only for 16 KiB or more, and never more than four. What goes through the page cache is
+//! written by one thread at a time, 64 KiB at once if so much comes within those 200 us.
 //!
 //! [`LOG_HOLD_US`]: crate::limits::LOG_HOLD_US
 //!
@@ -29,8 +30,8 @@ use super::files::LogFiles;
 use super::record::{RecordBuf, RecordMeta};
 use super::stats::LogStats;
 use crate::limits::{
-    LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_RECORD_MAX, LOG_WRITE_BESIDE_MIN,
-    LOG_WRITES_MAX, WORKERS_MAX,
+    LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_RECORD_MAX, LOG_WRITES_MAX,
+    WORKERS_MAX,
 };
 use crate::sync::log_ring::{Closed, Full, LogRing, RingShape};
 use crate::sync::watermark::Watermark;
@@ -303,7 +304,7 @@ impl Log {
         if is_worth || !self.holding.load(Ordering::Relaxed) {
             self.wake(&self.idle);
         }
-        if waiting >= LOG_WRITE_BESIDE_MIN {
+        if waiting >= self.long_bytes() {
             self.wake(&self.beside);
         }
     }
@@ -315,7 +316,7 @@ impl Log {
         // SeqCst: as in `kick`.
         fence(Ordering::SeqCst);
         self.wake(&self.idle);
-        if self.open_bytes() >= LOG_WRITE_BESIDE_MIN {
+        if self.open_bytes() >= self.long_bytes() {
             self.wake(&self.beside);
         }
     }

@@ -2,8 +2,8 @@
 
 use super::{Flight, Health, Log, Shared, SyncMode};
 use crate::limits::{
-    LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_HOLD_US, LOG_QUIET_MS, LOG_WRITE_BESIDE_MIN,
-    LOG_WRITES_MAX,
+    LOG_CACHED_MIN, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_HOLD_US, LOG_QUIET_MS,
+    LOG_WRITE_BESIDE_MIN, LOG_WRITES_MAX,
 };
 use crate::sync::log_ring::Closed;
 use crate::sys::clock;
@@ -42,7 +42,7 @@ impl Log {
             }
             let open_bytes = self.ring.reserved().saturating_sub(shared.open);
             let has_records = !self.ring.is_empty(shared.open);
-            let beside = has_records && open_bytes >= LOG_WRITE_BESIDE_MIN;
+            let beside = has_records && open_bytes >= self.long_bytes();
             let worth = beside || alone && self.is_worth(&shared);
             if may_write && worth && !shared.closing {
                 shared = self.close_commit(shared);
@@ -65,6 +65,15 @@ impl Log {
     /// Writes under way at once. Those into the page cache are over before another thread is awake.
     fn writes_max(&self) -> usize {
         if self.mode() == SyncMode::Always { LOG_WRITES_MAX } else { 1 }
+    }
+
+    /// A commit of this many bytes waits for no more. The page cache takes a long one nearly as fast
+    /// as a short one, and each costs a thread's waking.
+    pub(super) fn long_bytes(&self) -> u64 {
+        match self.mode() {
+            SyncMode::Always => LOG_WRITE_BESIDE_MIN,
+            _ => LOG_CACHED_MIN,
+        }
     }
 
     /// Whether the open commit is to be written now, with no other write under way.
@@ -92,7 +101,7 @@ impl Log {
         }
         let used = |commit: &Closed| commit.used - commit.start - LOG_COMMIT_HEADER;
         let used: u64 = commits.iter().map(used).sum();
-        self.worth.store(used.min(LOG_WRITE_BESIDE_MIN), Ordering::Relaxed);
+        self.worth.store(used.min(self.long_bytes()), Ordering::Relaxed);
         let several = commits.len() > 1;
         shared.queue.extend(commits);
         if several || shared.stopping {
