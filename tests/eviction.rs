@@ -205,6 +205,25 @@ fn who_listens_is_told_of_evictions() {
 }
 
 #[test]
+fn who_listens_is_told_of_what_a_lowered_limit_evicts_although_nobody_asks_anything() {
+    let home = tempfile::tempdir().expect("a directory");
+    let flags = ["--appendonly", "yes", "--save", "", "--notify-keyspace-events", "Ee"];
+    let flags = flags.iter().chain(&["--maxmemory-policy", "allkeys-lru"]);
+    let flags: Vec<String> = flags.map(|flag| flag.to_string()).collect();
+    let server = Server::dse_in(program(), home.path(), &flags).expect("the server starts");
+    let mut listener = server.client();
+    listener.call(&["SUBSCRIBE", "__keyevent@0__:evicted"]).expect("a reply");
+    let mut client = server.client();
+    for key in ["a", "b", "c"] {
+        assert_eq!(client.call(&["SET", key, "v"]), Ok(Value::Simple("OK".into())));
+        client.call(&["CONFIG", "SET", "maxmemory", "1"]).expect("a reply");
+        let Ok(Value::Array(message)) = listener.read() else { panic!("no message") };
+        assert_eq!(message[2], Value::bulk(key));
+        client.call(&["CONFIG", "SET", "maxmemory", "0"]).expect("a reply");
+    }
+}
+
+#[test]
 fn hot_keys_are_known_by_name_and_by_frequency() {
     let server = server(&[]);
     let mut client = server.client();

@@ -177,6 +177,12 @@ pub fn tick(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
         }
     }
     publish_effects(node, hub, local);
+    // No turn follows that would see to it, and those who listen wait for these records.
+    if std::mem::take(&mut local.after) > 0
+        && let Some(log) = node.durability.log()
+    {
+        log.kick();
+    }
     more && excess > 0
 }
 
