@@ -202,6 +202,54 @@ fn too_many_clients_are_told_so_and_places_come_free_by_themselves() {
 }
 
 #[test]
+fn newcomers_wait_without_a_spin_while_no_descriptor_is_free() {
+    let server = server(&[]);
+    let mut first = server.client();
+    assert_eq!(first.call(&["PING"]), Ok(simple("PONG")));
+    // Numbers that others gave back are taken up until there is none between those in use.
+    let mut fillers = Vec::new();
+    wait_until("every number below the highest is taken", || {
+        fillers.push(server.client());
+        assert_eq!(fillers.last_mut().expect("one").call(&["PING"]), Ok(simple("PONG")));
+        let open = descriptors(&server);
+        open.len() == open.iter().max().expect("some are open") + 1
+    });
+    let limit = format!("--nofile={}:", descriptors(&server).len());
+    let process = server.process_id().to_string();
+    let lowered = Command::new("prlimit").args(["--pid", &process, &limit]).status();
+    assert!(lowered.expect("prlimit runs; it is in util-linux").success());
+
+    let mut newcomer = server.client();
+    newcomer.send(b"PING\r\n");
+    let before = processor_ticks(&server);
+    for _ in 0..20 {
+        std::thread::sleep(Duration::from_millis(20));
+        let Ok(Value::Bulk(list)) = first.call(&["CLIENT", "LIST"]) else { panic!("a list") };
+        let clients = list.iter().filter(|byte| **byte == b'\n').count();
+        assert_eq!(clients, fillers.len() + 1, "the newcomer waits, the others are served");
+    }
+    let spent = processor_ticks(&server) - before;
+    assert!(spent < 12, "{spent} ticks of 10 ms spent on waiting for 400 ms");
+    drop(fillers);
+    assert_eq!(newcomer.read(), Ok(simple("PONG")), "accepted as soon as some have left");
+}
+
+/// The descriptors that the server has open.
+fn descriptors(server: &Server) -> Vec<usize> {
+    let listed = std::fs::read_dir(format!("/proc/{}/fd", server.process_id()));
+    let names = listed.expect("the server runs").map(|entry| entry.expect("a name").file_name());
+    names.map(|name| name.to_string_lossy().parse().expect("a number")).collect()
+}
+
+/// Processor time that the server has used.
+fn processor_ticks(server: &Server) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.process_id()));
+    let stat = stat.expect("the server runs");
+    let fields = stat.rsplit(')').next().expect("fields behind the name").split_whitespace();
+    fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+#[test]
 fn replies_that_nobody_reads_stop_the_reading() {
     let server = server(&[]);
     let mut client = server.client();
