@@ -307,14 +307,33 @@ impl Lookup {
 }
 
 /// Mixes a name without regard to case (bit 5 of every byte is set: letters become lower case,
-/// and what else collides is told apart by the comparison that follows).
+/// and what else collides is told apart by the comparison that follows). Its first and last eight
+/// bytes and its length take part.
 #[inline]
 fn fold(name: &[u8]) -> u64 {
-    let mut mixed = name.len() as u64;
-    for &byte in name.iter().take(24) {
-        mixed = (mixed.rotate_left(5) ^ (byte | 0x20) as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    let (first, last) = ends(name);
+    let mixed = (first | CASE).wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ (last | CASE).rotate_left(29);
+    let mixed = (mixed ^ name.len() as u64).wrapping_mul(0xD6E8_FEB8_6659_FD93);
     mixed ^ (mixed >> 32)
+}
+
+/// The first and the last eight bytes; of a shorter name what there is, without a loop.
+#[inline]
+fn ends(name: &[u8]) -> (u64, u64) {
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        return (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+    }
+    if let (Some(first), Some(last)) = (name.first_chunk(), name.last_chunk()) {
+        return (u32::from_le_bytes(*first).into(), u32::from_le_bytes(*last).into());
+    }
+    match name {
+        [] => (0, 0),
+        [first, .., last] => {
+            ((*first).into(), u64::from(*last) << 8 | u64::from(name[name.len() / 2]))
+        }
+        [only] => ((*only).into(), 0),
+    }
 }
 
 #[cfg(test)]

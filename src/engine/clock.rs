@@ -114,12 +114,19 @@ impl ProcessClock {
             if sequence & 1 == 0 && self.sequence.load(Ordering::Relaxed) == sequence {
                 // A reader whose boot time was read before the last tick stays on the line.
                 let run = boot_ns.saturating_sub(since);
-                let slew = (run as i128 * rate as i128 / 1_000_000) as i64;
+                let slew = slew(run, rate);
                 return base + run.saturating_add_signed(slew);
             }
             std::hint::spin_loop();
         }
     }
+}
+
+/// What `rate` parts of a million add to `run`; in two parts, so that neither product is too large.
+#[inline]
+fn slew(run: u64, rate: i64) -> i64 {
+    let (millions, rest) = ((run / 1_000_000) as i64, (run % 1_000_000) as i64);
+    millions.saturating_mul(rate).saturating_add(rest * rate / 1_000_000)
 }
 
 #[cfg(test)]
@@ -149,6 +156,16 @@ mod tests {
         let clock = ProcessClock::at(1_000 * SECOND, 0);
         clock.tick_at(1_100 * SECOND, 0);
         assert_eq!(clock.reading_ns(10 * SECOND), 1_010 * SECOND + SECOND / 2);
+    }
+
+    #[test]
+    fn the_slew_is_what_one_product_gives() {
+        for run in [0, 1, 999_999, 1_000_000, 123_456_789_012, 1 << 50] {
+            for rate in [0, 1, -1, 333, SLEW_PPM_MAX, -SLEW_PPM_MAX] {
+                let exact = i128::from(run) * i128::from(rate) / 1_000_000;
+                assert_eq!(i128::from(slew(run, rate)), exact, "{run} at {rate}");
+            }
+        }
     }
 
     #[test]

@@ -45,11 +45,17 @@ fn sort(got: std::io::Result<usize>) -> Received {
 /// Sends what `released` lets go. True when the socket is full and says when it is not.
 pub(super) fn send_all(fd: &OwnedFd, out: &mut OutQueue, released: u64) -> Result<bool, Gone> {
     loop {
-        let (pieces, count) = out.pieces::<SEND_PIECES>(released);
-        let sent = match count {
-            0 => return Ok(false),
-            1 => socket::send(fd.as_fd(), pieces[0]),
-            _ => socket::sendv(fd.as_fd(), &pieces[..count]),
+        let sent = match out.plain() {
+            Some([]) => return Ok(false),
+            Some(bytes) => socket::send(fd.as_fd(), bytes),
+            None => {
+                let (pieces, count) = out.pieces::<SEND_PIECES>(released);
+                match count {
+                    0 => return Ok(false),
+                    1 => socket::send(fd.as_fd(), pieces[0]),
+                    _ => socket::sendv(fd.as_fd(), &pieces[..count]),
+                }
+            }
         };
         match sent {
             Ok(bytes) => out.consume(bytes),

@@ -31,6 +31,11 @@ impl Span {
         self.len as usize
     }
 
+    /// Where an argument that lies in the buffer ends.
+    pub fn end_in_buffer(&self) -> usize {
+        self.start as usize + self.len as usize
+    }
+
     /// Index of the large bulk, if it is one.
     pub fn large_index(&self) -> Option<usize> {
         (self.start == Span::LARGE).then_some(self.len as usize)

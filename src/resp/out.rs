@@ -134,6 +134,13 @@ impl OutQueue {
         }
     }
 
+    /// All that is unsent, if that is one piece which nothing holds.
+    #[inline]
+    pub fn plain(&self) -> Option<&[u8]> {
+        let is_plain = self.large.is_empty() && self.gates.is_empty();
+        if is_plain { Some(&self.buf[self.sent..]) } else { None }
+    }
+
     /// The next sendable pieces in order, at most `N`; only what `released` lets go.
     pub fn pieces<const N: usize>(&self, released: u64) -> ([&[u8]; N], usize) {
         let (end, larges) = self.sendable(released);
@@ -160,6 +167,11 @@ impl OutQueue {
     /// `bytes` were sent.
     pub fn consume(&mut self, mut bytes: usize) {
         debug_assert!(bytes <= self.len());
+        if self.plain().is_some_and(|unsent| unsent.len() == bytes) {
+            self.buf.clear();
+            self.sent = 0;
+            return;
+        }
         let mut larges_done = 0;
         while let Some(large) = self.large.front_mut() {
             let before = (large.at - self.sent).min(bytes);

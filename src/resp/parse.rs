@@ -15,6 +15,8 @@
 //! As in Redis, the two bytes behind a bulk and the one behind `\r` are not compared with the
 //! line end they should be. Deliberately absent: reading, and what a request means.
 
+mod short;
+
 use super::args::{Args, Span};
 use super::error::ProtocolError;
 use crate::limits::{
@@ -24,6 +26,7 @@ use crate::limits::{
 use crate::sys::bulk::BulkBuf;
 use crate::util::int::parse_i64;
 use crate::util::quote;
+use short::{SHORT_ARGS_MAX, SHORT_LEN_MAX, short_argument, short_length};
 
 /// What a client may send at most.
 #[derive(Clone, Copy, Debug)]
@@ -36,6 +39,14 @@ pub struct ParseLimits {
     pub inline_max: usize,
     /// Until then only small requests are read.
     pub authenticated: bool,
+}
+
+impl ParseLimits {
+    /// Whether none of them can concern what [`Request::parse_short`] reads.
+    #[inline(always)]
+    fn allow_short(&self) -> bool {
+        self.authenticated && self.bulk_len_max > SHORT_LEN_MAX && self.args_max > SHORT_ARGS_MAX
+    }
 }
 
 impl Default for ParseLimits {
@@ -160,6 +171,9 @@ impl Request {
         let buf = &buf[..buf.len().min(Span::REACH)];
         debug_assert!(self.at <= buf.len());
         if self.stage == Stage::Start {
+            if limits.allow_short() && self.parse_short(buf).is_some() {
+                return Step::Complete;
+            }
             match buf.first() {
                 None => return Step::Incomplete,
                 Some(b'*') => match self.start_multibulk(buf, limits) {
@@ -171,6 +185,29 @@ impl Request {
             }
         }
         self.parse_arguments(buf, limits).unwrap_or_else(Step::Error)
+    }
+
+    /// The common request: whole, of a few arguments, each of which no limit concerns. Of anything
+    /// else nothing is understood.
+    #[inline]
+    fn parse_short(&mut self, buf: &[u8]) -> Option<()> {
+        let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = *buf else { return None };
+        let mut at = 4;
+        for _ in b'0'..count {
+            match short_argument(buf, at) {
+                Some(span) => {
+                    at = span.end_in_buffer() + 2;
+                    self.spans.push(span);
+                }
+                None => {
+                    self.spans.clear();
+                    return None;
+                }
+            }
+        }
+        self.at = at;
+        self.stage = Stage::Done;
+        Some(())
     }
 
     /// Bytes of the slice that were understood; of a complete request, all its bytes but those
@@ -204,6 +241,12 @@ impl Request {
         self.large.push(bulk);
         self.args_left -= 1;
         self.stage = Stage::LargeEnd;
+    }
+
+    /// Whether an argument was received apart.
+    #[inline(always)]
+    pub fn has_large(&self) -> bool {
+        !self.large.is_empty()
     }
 
     /// Moves large argument `index` out, so that it can become an entry; the argument is empty
@@ -410,33 +453,6 @@ impl Request {
             Ok(()) => Step::Complete,
         }
     }
-}
-
-/// The common line of a length: `kind`, a few digits, `\r` and one more byte. Returns the number
-/// and where the line ends. `None` stands for everything else, an incomplete line included.
-#[inline]
-fn short_length(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
-    const DIGITS_MAX: usize = 9;
-    let line = buf.get(at..)?;
-    if *line.first()? != kind {
-        return None;
-    }
-    let mut value = usize::from(line.get(1)?.wrapping_sub(b'0'));
-    if value > 9 {
-        return None;
-    }
-    for len in 2..DIGITS_MAX + 2 {
-        let byte = *line.get(len)?;
-        if byte == b'\r' {
-            return (len + 1 < line.len()).then_some((value, at + len + 2));
-        }
-        let digit = usize::from(byte.wrapping_sub(b'0'));
-        if digit > 9 || value == 0 {
-            return None;
-        }
-        value = value * 10 + digit;
-    }
-    None
 }
 
 #[cfg(test)]

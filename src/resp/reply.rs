@@ -194,13 +194,20 @@ impl<'a> Reply<'a> {
     }
 }
 
-/// Appends `kind`, the number and the line end. One digit is by far the commonest case.
-#[inline]
+/// Appends `kind`, the number and the line end. One or two digits are the commonest cases.
+#[inline(always)]
 fn push_header(buf: &mut Vec<u8>, kind: u8, value: i64) {
-    if (0..10).contains(&value) {
-        buf.extend_from_slice(&[kind, b'0' + value as u8, b'\r', b'\n']);
-        return;
+    match value {
+        0..10 => buf.extend_from_slice(&[kind, b'0' + value as u8, b'\r', b'\n']),
+        10..100 => {
+            let (tens, ones) = (b'0' + value as u8 / 10, b'0' + value as u8 % 10);
+            buf.extend_from_slice(&[kind, tens, ones, b'\r', b'\n']);
+        }
+        _ => push_long_header(buf, kind, value),
     }
+}
+
+fn push_long_header(buf: &mut Vec<u8>, kind: u8, value: i64) {
     buf.push(kind);
     buf.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
     buf.extend_from_slice(b"\r\n");
