@@ -5,7 +5,7 @@
 
 use criterion::measurement::{Measurement, ValueFormatter, WallTime};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use dse::store::{Key, Pin, Store, Value};
+use dse::store::{Hint, Key, Pin, Store, Value};
 use dse::sync::reclaim;
 use dse::sys::clock::thread_cpu_ns;
 use dse::util::rng::SplitMix64;
@@ -42,29 +42,39 @@ fn names(first: u64) -> Vec<Name> {
     (0..KEYS).map(|_| name(first + rng.below(KEYS))).collect()
 }
 
-fn get_all(store: &Store, pin: &Pin, keys: &[Key<'_>]) -> usize {
-    keys.iter().filter_map(|key| store.get(pin, 0, key)).map(|entry| entry.value().len()).sum()
+/// Keys with their hints, after the first two steps of a lookup.
+type Steps<'a> = [(Key<'a>, Hint<'a>); BATCH];
+
+fn begin<'a>(store: &Store, pin: &'a Pin, names: &'a [Name]) -> Steps<'a> {
+    let mut steps = std::array::from_fn(|index| {
+        let key = store.key(&names[index]);
+        (key, store.locate(pin, 0, &key))
+    });
+    steps.iter_mut().for_each(|(_, hint)| hint.approach());
+    steps
 }
 
 fn batched(store: &Store, names: &[Name]) -> usize {
     let pin = reclaim::pin();
-    let keys: [Key<'_>; BATCH] = std::array::from_fn(|index| store.key(&names[index]));
-    keys.iter().for_each(|key| store.prefetch_bucket(&pin, 0, key));
-    keys.iter().for_each(|key| store.prefetch_entry(&pin, 0, key));
-    get_all(store, &pin, &keys)
+    let steps = begin(store, &pin, names);
+    let found = steps.iter().filter_map(|(key, hint)| store.get_hinted(&pin, 0, key, hint));
+    found.map(|entry| entry.value().len()).sum()
 }
 
 fn one_by_one(store: &Store, names: &[Name]) -> usize {
-    names.iter().map(|name| get_all(store, &reclaim::pin(), &[store.key(name)])).sum()
+    let get = |name: &Name| {
+        let pin = reclaim::pin();
+        store.get(&pin, 0, &store.key(name)).map_or(0, |entry| entry.value().len())
+    };
+    names.iter().map(get).sum()
 }
 
 fn set_batch(store: &Store, names: &[Name]) {
     let pin = reclaim::pin();
-    let keys: [Key<'_>; BATCH] = std::array::from_fn(|index| store.key(&names[index]));
-    keys.iter().for_each(|key| store.prefetch_bucket(&pin, 0, key));
-    keys.iter().for_each(|key| store.prefetch_entry(&pin, 0, key));
-    for key in &keys {
-        store.lock_one(key.shard()).put(0, key, Value::Str(&VALUE), None);
+    for (key, hint) in &begin(store, &pin, names) {
+        let mut held = store.lock_one(key.shard());
+        held.set_hint(hint);
+        held.put(0, key, Value::Str(&VALUE), None);
     }
 }
 

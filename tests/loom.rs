@@ -270,6 +270,39 @@ mod exclusive {
         });
     }
 
+    /// A key's slot moves, and is written at its new place: who has seen what came after that does
+    /// not go by the old way, remembered under the sequence as it was before.
+    #[test]
+    fn a_way_that_was_remembered_is_not_gone_after_it_has_moved() {
+        notices(&[Site::ExclusiveMoved, Site::ExclusiveCheck], || {
+            check(3, || {
+                let race = Race::default();
+                let words = [AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0)];
+                let shard = Arc::new((ExclusiveSeq::new(), words, AtomicU64::new(0)));
+                let writer = {
+                    let shard = Arc::clone(&shard);
+                    race.thread(move || {
+                        let (seq, [way, _, new], after) = &*shard;
+                        way.store(1, Release);
+                        seq.moved();
+                        new.store(1, Relaxed);
+                        after.store(1, Release);
+                    })
+                };
+                let (seq, [way, old, new], after) = &*shard;
+                race.meet();
+                if let Some(seen) = seq.check() {
+                    let slot = if way.load(Acquire) == 1 { new } else { old };
+                    let knows = after.load(Acquire) == 1;
+                    if seq.is_still(seen) {
+                        assert!(!knows || slot.load(Acquire) == 1, "an old slot was read");
+                    }
+                }
+                writer.join().expect("a writer does not panic");
+            });
+        });
+    }
+
     /// As MGET does it: note, read both, ask whether it is unchanged.
     #[test]
     fn a_read_of_two_keys_is_whole_if_the_sequence_is_unchanged() {

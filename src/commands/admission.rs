@@ -17,7 +17,30 @@ use crate::resp::{Args, Mark, Reply};
 pub(super) const OUT_OF_MEMORY: &str = "OOM command not allowed when used memory > 'maxmemory'.";
 
 /// Whether a request may run at all.
+#[inline(always)]
 pub(super) fn admit(
+    node: &Node,
+    io: &mut Io<'_, Node>,
+    command: &Command,
+    place: Place,
+    args: Args<'_>,
+) -> Result<(), CmdError> {
+    let session = &*io.session;
+    // What stands for nearly every request, and leaves only the check of memory.
+    let is_common = command.subs.is_empty()
+        && command.arity_fits(args.len())
+        && session.authenticated
+        && session.multi.is_none()
+        && session.subscriptions.is_none()
+        && !node.is_loading();
+    if is_common && (!command.is(flags::DENYOOM) || evicting::excess(node) == 0) {
+        return Ok(());
+    }
+    admit_with_care(node, io, command, place, args)
+}
+
+#[cold]
+fn admit_with_care(
     node: &Node,
     io: &mut Io<'_, Node>,
     command: &Command,
@@ -87,7 +110,15 @@ pub(super) fn answer_error(node: &Node, io: &mut Io<'_, Node>, error: &CmdError)
 }
 
 /// Drops the reply that CLIENT REPLY asked not to be sent.
+#[inline(always)]
 pub(super) fn settle_reply_mode(io: &mut Io<'_, Node>, mark: Mark) {
+    if io.session.reply_mode != ReplyMode::On {
+        take_reply_back(io, mark);
+    }
+}
+
+#[cold]
+fn take_reply_back(io: &mut Io<'_, Node>, mark: Mark) {
     match io.session.reply_mode {
         ReplyMode::On => {}
         ReplyMode::Off => io.out.rollback(mark),

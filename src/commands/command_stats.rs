@@ -94,16 +94,18 @@ impl CommandStats {
         &self.calls[place.0 as usize]
     }
 
-    /// Notes how long commands took, in ns.
-    pub fn record(&self, times: impl Iterator<Item = (Place, u64)>) {
+    /// Notes how long commands took, in ns. Reads in a row are taken to have lasted equally long,
+    /// and are noted as one.
+    pub fn record(&self, times: &[(Place, u64)]) {
         let mut latencies = self.lock();
         if latencies.is_empty() {
             latencies.resize_with(self.calls.len(), || None);
         }
-        for (place, time_ns) in times {
+        for alike in times.chunk_by(|one, other| one == other) {
+            let (place, time_ns) = alike[0];
             let histogram =
                 latencies[place.0 as usize].get_or_insert_with(|| Box::new(new_histogram()));
-            histogram.saturating_record(time_ns.clamp(1, LATENCY_NS_MAX));
+            histogram.saturating_record_n(time_ns.clamp(1, LATENCY_NS_MAX), alike.len() as u32);
         }
     }
 

@@ -4,9 +4,7 @@
 //! and asks the CPU for the buckets; the second asks for the entries; the third executes in
 //! order. So the cache misses of up to sixteen commands overlap.
 
-use super::admission::{
-    admit, answer_error, note_slow, refuse, settle_reply_mode, unknown_command,
-};
+use super::admission::{admit, answer_error, refuse, settle_reply_mode, unknown_command};
 use super::command_stats::Place;
 use super::durability::{self, settle_long_body, take_long_body};
 use super::node::{Local, Node, NodeHub};
@@ -14,11 +12,11 @@ use super::session::Session;
 use super::table::{Command, Keys, Run, TABLE, flags};
 use super::{events, expiry, transactions};
 use crate::config::notify;
-use crate::engine::{CmdError, Journal, Read, ReadParts, SAMPLE, Txn, TxnParts, Walk};
+use crate::engine::{CmdError, Journal, Read, ReadParts, Txn, TxnParts, Walk};
 use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER, STRING_LEN_MAX};
 use crate::net::{Admission, Batch, Bounds, Card, ConnId, Flow, Io, Served, Service, TickOutcome};
 use crate::resp::{Args, Mark, OutQueue, ParseLimits, Reply};
-use crate::store::{Key, Pin, ShardSet};
+use crate::store::{Hint, Key, Pin, ShardSet};
 use crate::sync::reclaim;
 use crate::sys::bulk::BulkBuf;
 use crate::sys::clock;
@@ -26,10 +24,12 @@ use crate::wal::Health;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
+mod numbers;
 mod prepare;
 mod steps;
 
-use prepare::Prepared;
+use numbers::is_short;
+use prepare::{Known, Prepared};
 pub(super) use steps::{begin, call_session, marks_uses, publish_effects, shards_of};
 
 impl Service for Node {
@@ -81,8 +81,9 @@ impl Service for Node {
         io.card.query_bytes.store(received, Relaxed);
         let mut prepared = [Prepared::default(); BATCH_COMMANDS];
         self.prepare(&pin, io.session.db, &batch, &mut prepared);
-        let mut run = ExecutionRun::new(self, &pin);
-        for (at, prepared) in prepared.into_iter().enumerate().take(count) {
+        let prepared = prepared;
+        let mut run = ExecutionRun::new(self, &pin, io);
+        for (at, prepared) in prepared.iter().enumerate().take(count) {
             let flow = run.execute(io, &mut batch, at, prepared);
             let executed = if flow == Flow::Park { at } else { at + 1 };
             if flow != Flow::Next {
@@ -130,7 +131,8 @@ impl Service for Node {
 /// The third pass over one batch.
 struct ExecutionRun<'a> {
     node: &'a Node,
-    pin: &'a Pin,
+    /// The keyspace without a lock.
+    read: Read<'a>,
     now_ms: u64,
     /// When the command before ended, ns of the monotonic clock.
     last_ns: u64,
@@ -139,33 +141,57 @@ struct ExecutionRun<'a> {
     /// Times of the commands that ran, to be noted together.
     times: [(Place, u64); BATCH_COMMANDS],
     timed: usize,
+    /// Commands that ran, and what replies there were, when they were last counted.
+    commands: u64,
+    unsent: usize,
 }
 
 /// A request on its way to its function.
-struct Call<'a> {
+struct Call<'a, 'h> {
     /// Index of the command in the table.
     row: usize,
     /// The row that runs: the command's, or its sub-command's.
     command: &'static Command,
     place: Place,
     args: Args<'a>,
-    /// Its first key, where the first pass has hashed it.
-    hashed: Option<Key<'a>>,
-    /// Argument 2, received apart.
-    bulk: Option<BulkBuf>,
+    /// About its first key, where the first pass has hashed it.
+    hint: Option<&'h Hint<'h>>,
+}
+
+impl<'h> Call<'_, 'h> {
+    /// Its only key, if that was hashed.
+    #[inline(always)]
+    fn only_key(&self) -> Option<(Key<'_>, &'h Hint<'h>)> {
+        let hint = self.hint.filter(|_| self.command.keys == Keys::ONE)?;
+        Some((hint.key(self.args.get(1)), hint))
+    }
 }
 
 impl<'a> ExecutionRun<'a> {
-    fn new(node: &'a Node, pin: &'a Pin) -> ExecutionRun<'a> {
+    fn new(node: &'a Node, pin: &'a Pin, io: &Io<'_, Node>) -> ExecutionRun<'a> {
         let nowhere = Place::new(0, None);
+        let now_ms = node.engine.clock.now_ms();
+        let read = Read::new(ReadParts {
+            store: &node.engine.store,
+            pin,
+            held: None,
+            tally: &node.workers[io.local.worker].tally,
+            config: &node.config,
+            db: io.session.db,
+            now_ms,
+            marks: true,
+            hot: &node.hot,
+        });
         ExecutionRun {
             node,
-            pin,
-            now_ms: node.engine.clock.now_ms(),
+            read,
+            now_ms,
             last_ns: clock::monotonic_ns(),
             untimed: 0,
             times: [(nowhere, 0); BATCH_COMMANDS],
             timed: 0,
+            commands: 0,
+            unsent: io.out.len(),
         }
     }
 
@@ -177,10 +203,11 @@ impl<'a> ExecutionRun<'a> {
             }
             io.out.gate(after);
         }
+        self.settle_counts(io);
         let local = &*io.local;
-        self.settle_reads(local);
+        self.settle_short(local);
         if self.timed > 0 && self.node.config.hot.latency_tracking() {
-            let times = self.times[..self.timed].iter().copied();
+            let times = &self.times[..self.timed];
             self.node.workers[local.worker].by_command.record(times);
         }
     }
@@ -190,16 +217,21 @@ impl<'a> ExecutionRun<'a> {
         io: &mut Io<'_, Node>,
         batch: &mut Batch<'_>,
         at: usize,
-        prepared: Prepared,
+        prepared: &'a Prepared<'a>,
     ) -> Flow {
         let node = self.node;
-        let Some(row) = (prepared.row as usize).checked_sub(1) else {
-            refuse(node, io, None, &unknown_command(batch.args(at)));
+        let args = batch.args(at);
+        let Some(Known { row, command, place }) = prepared.known else {
+            refuse(node, io, None, &unknown_command(args));
             return Flow::Next;
         };
-        let (command, sub) = TABLE[row].resolve(batch.args(at));
-        let place = Place::new(row, sub);
-        if let Err(error) = admit(node, io, command, place, batch.args(at)) {
+        let (command, place) = if command.subs.is_empty() {
+            (command, place)
+        } else {
+            let (resolved, sub) = command.resolve(args);
+            (resolved, Place::new(row.into(), sub))
+        };
+        if let Err(error) = admit(node, io, command, place, args) {
             refuse(node, io, Some(place), &error);
             return Flow::Next;
         }
@@ -215,7 +247,7 @@ impl<'a> ExecutionRun<'a> {
             node.saving.hold_back(io.hub, io.id);
             return Flow::Park;
         }
-        match durability::admit(node, io, command, batch.args(at)) {
+        match durability::admit(node, io, command, args) {
             Ok(Flow::Next) => {}
             Ok(flow) => return flow,
             Err(error) => {
@@ -226,18 +258,14 @@ impl<'a> ExecutionRun<'a> {
         let mark = io.out.mark();
         let after_before = io.local.after;
         let flow = if io.session.multi.is_some() && !command.is(flags::AT_ONCE) {
-            transactions::queue(io, row, batch.args(at))
+            transactions::queue(io, row.into(), args)
         } else {
             // Who monitors is shown the arguments after the command has run.
             let takes_bulk = command.is(flags::STORES_SECOND) && !node.monitors.any();
-            let bulk = if takes_bulk { batch.request(at).take_large(2) } else { None };
-            let args = batch.args(at);
-            let hashed = prepared.hashed.then(|| Key {
-                bytes: args.get(command.keys.first as usize),
-                hash: prepared.hash,
-                hash_slot: prepared.hash_slot,
-            });
-            self.call(io, Call { row, command, place, args, hashed, bulk })
+            let bulk = if takes_bulk { batch.take_large(at, 2) } else { None };
+            let hint = if prepared.hashed { Some(&prepared.hint) } else { None };
+            let call = Call { row: row.into(), command, place, args: batch.args(at), hint };
+            self.call(io, &call, bulk)
         };
         if io.local.after > after_before {
             self.hold(io, mark, after_before);
@@ -279,22 +307,22 @@ impl<'a> ExecutionRun<'a> {
     }
 
     /// Runs one command and keeps its numbers.
-    fn call(&mut self, io: &mut Io<'_, Node>, mut call: Call<'_>) -> Flow {
+    #[inline(always)]
+    fn call(&mut self, io: &mut Io<'_, Node>, call: &Call<'_, 'a>, bulk: Option<BulkBuf>) -> Flow {
         let node = self.node;
-        if self.untimed > 0 && !matches!(call.command.run, Run::Read(_)) {
-            self.settle_reads(io.local);
+        if !is_short(call.command) {
+            self.settle_short(io.local);
+        }
+        if matches!(call.command.run, Run::Session(_) | Run::Walk(_)) {
+            self.settle_counts(io);
         }
         io.card.command.store(call.place.number() + 1, Relaxed);
-        if let Some(key) = call.hashed {
-            self.note_use(io, call.command, key);
+        if call.hint.is_some() {
+            self.note_use(io, call);
         }
-        let before = io.out.len();
         let (outcome, flow) = match call.command.run {
-            Run::Read(run) => (self.call_read(io, &call, run), Flow::Next),
-            Run::Locked(run) => {
-                let bulk = call.bulk.take();
-                (self.call_locked(io, &call, run, bulk), Flow::Next)
-            }
+            Run::Read(run) => (self.call_read(io, call, run), Flow::Next),
+            Run::Locked(run) => (self.call_locked(io, call, run, bulk), Flow::Next),
             Run::Walk(run) => {
                 let seed = io.local.rng.next_u64();
                 let (store, config) = (&node.engine.store, &node.config);
@@ -316,56 +344,39 @@ impl<'a> ExecutionRun<'a> {
         if let Err(error) = &outcome {
             answer_error(node, io, error);
         }
-        self.count(io, &call, outcome.is_err(), before);
+        self.count(io, call, outcome.is_err());
         flow
     }
 
-    /// Counts one of several uses of keys for the hot keys.
-    #[inline]
-    fn note_use(&self, io: &mut Io<'_, Node>, command: &Command, key: Key<'_>) {
-        let local = &mut *io.local;
-        if local.until_sample > 0 {
-            local.until_sample -= 1;
-        } else if marks_uses(io.card, command) {
-            // Of a random number of uses, so that no rhythm of requests hides a key.
-            local.until_sample = local.rng.below(2 * SAMPLE - 1);
-            self.node.hot.of(local.worker).add(io.session.db, key.hash, key.bytes);
-        }
-    }
-
+    #[inline(always)]
     fn call_read(
-        &self,
+        &mut self,
         io: &mut Io<'_, Node>,
-        call: &Call<'_>,
+        call: &Call<'_, 'a>,
         run: fn(&Read<'_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
     ) -> Result<(), CmdError> {
         let node = self.node;
-        let listened = events::classes(node) & notify::KEY_MISS != 0;
-        let missed = listened.then(RefCell::default);
-        let read = Read::new(ReadParts {
-            store: &node.engine.store,
-            pin: self.pin,
-            held: None,
-            tally: &node.workers[io.local.worker].tally,
-            config: &node.config,
-            db: io.session.db,
-            now_ms: self.now_ms,
-            hashed: call.hashed,
-            missed: missed.as_ref(),
-            marks: marks_uses(io.card, call.command),
-            hot: &node.hot,
+        self.read.look_into(io.session.db, marks_uses(io.card, call.command));
+        let first = call.command.keys.first as usize;
+        self.read.set_hashed(match call.hint {
+            Some(hint) => Some((call.args.get(first), hint)),
+            None => None,
         });
-        let outcome = run(&read, call.args, &mut Reply::new(io.out, io.session.protocol));
+        let listened = events::classes(node) & notify::KEY_MISS != 0;
+        let missed = RefCell::default();
+        let mut reply = Reply::new(io.out, io.session.protocol);
+        let outcome = match listened {
+            false => run(&self.read, call.args, &mut reply),
+            true => run(&self.read.noting(&missed), call.args, &mut reply),
+        };
         if let Some(log) = node.durability.log() {
-            let seen = match call.hashed {
-                Some(key) if call.command.keys == Keys::ONE => {
-                    node.engine.store.last_lsn(key.shard())
-                }
-                _ => durability::seen_by(node, call.command, call.args),
+            let seen = match call.only_key() {
+                Some((key, _)) => node.engine.store.last_lsn(key.shard()),
+                None => durability::seen_by(node, call.command, call.args),
             };
             durability::note_seen(log, &mut io.local.after, seen);
         }
-        if let Some(missed) = missed {
+        if listened {
             events::publish(node, io.hub, missed.into_inner(), io.local.after);
         }
         outcome
@@ -374,13 +385,18 @@ impl<'a> ExecutionRun<'a> {
     fn call_locked(
         &self,
         io: &mut Io<'_, Node>,
-        call: &Call<'_>,
+        call: &Call<'_, '_>,
         run: fn(&mut Txn<'_, '_>, Args<'_>, &mut Reply<'_>) -> Result<(), CmdError>,
         bulk: Option<BulkBuf>,
     ) -> Result<(), CmdError> {
         let (node, command) = (self.node, call.command);
-        let mut held = match call.hashed {
-            Some(key) if command.keys == Keys::ONE => node.engine.store.lock_one(key.shard()),
+        let only_key = call.only_key();
+        let mut held = match only_key {
+            Some((key, hint)) => {
+                let mut held = node.engine.store.lock_one(key.shard());
+                held.set_hint(hint);
+                held
+            }
             _ => {
                 let mut shards = ShardSet::new();
                 shards_of(node, command, call.args, &mut shards);
@@ -410,7 +426,7 @@ impl<'a> ExecutionRun<'a> {
             config: &node.config,
             db: io.session.db,
             moment,
-            hashed: call.hashed,
+            hashed: only_key.map(|(key, _)| key),
             bulk,
             journal,
         });
@@ -424,59 +440,4 @@ impl<'a> ExecutionRun<'a> {
         publish_effects(node, io.hub, io.local);
         outcome
     }
-
-    /// Keeps the numbers of a command that ran.
-    ///
-    /// A look at the clock costs a third of a GET. So lock-free reads in a row share one and are
-    /// taken to have lasted equally long, unless commands that short count as slow.
-    fn count(&mut self, io: &Io<'_, Node>, call: &Call<'_>, failed: bool, before: usize) {
-        let stats = &self.node.workers[io.local.worker];
-        let calls = stats.by_command.of(call.place);
-        stats.commands.add(1);
-        stats.output_bytes.add(io.out.len().saturating_sub(before) as u64);
-        calls.calls.add(1);
-        if failed {
-            calls.failed.add(1);
-        }
-        let slower_than_us = self.node.config.hot.slowlog_log_slower_than_us();
-        let is_short = matches!(call.command.run, Run::Read(_)) && call.command.keys == Keys::ONE;
-        if is_short && !(0..SHORT_US).contains(&slower_than_us) {
-            self.times[self.timed] = (call.place, 0);
-            self.timed += 1;
-            self.untimed += 1;
-            return;
-        }
-        self.settle_reads(io.local);
-        let now_ns = clock::monotonic_ns();
-        let took_ns = now_ns - self.last_ns;
-        self.last_ns = now_ns;
-        calls.time_ns.add(took_ns);
-        self.times[self.timed] = (call.place, took_ns);
-        self.timed += 1;
-        if slower_than_us >= 0
-            && took_ns >= slower_than_us as u64 * 1000
-            && !call.command.is(flags::SKIP_SLOWLOG)
-        {
-            note_slow(self.node, io.card, call.args, took_ns / 1000);
-        }
-    }
-
-    /// Shares the time since the last look at the clock among the reads that ran since.
-    fn settle_reads(&mut self, local: &Local) {
-        let count = std::mem::take(&mut self.untimed);
-        if count == 0 {
-            return;
-        }
-        let now_ns = clock::monotonic_ns();
-        let each_ns = (now_ns - self.last_ns) / count as u64;
-        self.last_ns = now_ns;
-        let by_command = &self.node.workers[local.worker].by_command;
-        for (place, took_ns) in &mut self.times[self.timed - count..self.timed] {
-            *took_ns = each_ns;
-            by_command.of(*place).time_ns.add(each_ns);
-        }
-    }
 }
-
-/// Single-key reads are timed one by one if commands shorter than this count as slow.
-const SHORT_US: i64 = 1000;

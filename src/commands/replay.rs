@@ -150,7 +150,7 @@ impl<'n> Replayer<'n> {
         };
         let (hash, hash_slot) = {
             let key = self.node.engine.store.key(args.as_args().get(command.keys.first as usize));
-            self.node.engine.store.prefetch_bucket(&reclaim::pin(), db, &key);
+            self.node.engine.store.locate(&reclaim::pin(), db, &key);
             (key.hash, key.hash_slot)
         };
         let (lsn, meta) = (record.lsn, record.meta);
@@ -185,7 +185,7 @@ impl<'n> Replayer<'n> {
         {
             let pin = reclaim::pin();
             for one in &pending {
-                store.prefetch_entry(&pin, one.db, &one.key());
+                store.locate(&pin, one.db, &one.key()).approach();
             }
         }
         for one in &pending {

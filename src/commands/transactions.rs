@@ -338,12 +338,13 @@ fn run_one(
                 config: &node.config,
                 db,
                 now_ms: moment.now_ms,
-                hashed: None,
-                missed: missed.as_ref(),
                 marks,
                 hot: &node.hot,
             });
-            let outcome = run(&read, args, reply);
+            let outcome = match &missed {
+                Some(missed) => run(&read.noting(missed), args, reply),
+                None => run(&read, args, reply),
+            };
             let events = &mut cx.local.effects.events;
             events.extend(missed.map(RefCell::into_inner).unwrap_or_default());
             outcome

@@ -5,26 +5,21 @@ use super::hot::HotSet;
 use super::tally::Tally;
 use super::txn::Event;
 use crate::config::{Config, notify};
-use crate::store::{EntryRef, Held, Key, Kind, Pin, Store};
+use crate::store::{EntryRef, Held, Hint, Key, Kind, Pin, Store};
 use std::cell::RefCell;
 
 /// A view of the keyspace at one moment of the clock, without a lock. Inside a transaction the
 /// shards are held, and the view reads through them.
+#[derive(Clone, Copy)]
 pub struct Read<'a> {
-    store: &'a Store,
-    pin: &'a Pin,
-    held: Option<&'a Held<'a>>,
-    tally: &'a Tally,
-    config: &'a Config,
-    db: u8,
-    now_ms: u64,
-    hashed: Option<Key<'a>>,
+    parts: ReadParts<'a>,
+    /// Where the bytes of a key lie that was hashed already, and its hint.
+    hashed: Option<(*const [u8], &'a Hint<'a>)>,
     missed: Option<&'a RefCell<Vec<Event>>>,
-    marks: bool,
-    hot: &'a HotSet,
 }
 
 /// What a [`Read`] is made of.
+#[derive(Clone, Copy)]
 pub struct ReadParts<'a> {
     /// The keyspace.
     pub store: &'a Store,
@@ -40,10 +35,6 @@ pub struct ReadParts<'a> {
     pub db: u8,
     /// The clock, ms since 1970.
     pub now_ms: u64,
-    /// A key of the request that was hashed already.
-    pub hashed: Option<Key<'a>>,
-    /// Where a key that is not there is noted, if anyone listens for that.
-    pub missed: Option<&'a RefCell<Vec<Event>>>,
     /// Whether a lookup counts as a use of the key.
     pub marks: bool,
     /// How often keys are used.
@@ -52,56 +43,70 @@ pub struct ReadParts<'a> {
 
 impl<'a> Read<'a> {
     /// A view made of `parts`.
-    #[inline]
     pub fn new(parts: ReadParts<'a>) -> Read<'a> {
-        let ReadParts { store, pin, held, tally, config, db, now_ms, .. } = parts;
-        let ReadParts { hashed, missed, marks, hot, .. } = parts;
-        Read { store, pin, held, tally, config, db, now_ms, hashed, missed, marks, hot }
+        Read { parts, hashed: None, missed: None }
+    }
+
+    /// Lets it see another database, and says whether lookups count as uses of their keys.
+    #[inline(always)]
+    pub fn look_into(&mut self, db: u8, marks: bool) {
+        (self.parts.db, self.parts.marks) = (db, marks);
+    }
+
+    /// Makes a key known that was hashed already, by where its bytes lie.
+    #[inline(always)]
+    pub fn set_hashed(&mut self, hashed: Option<(*const [u8], &'a Hint<'a>)>) {
+        self.hashed = hashed;
+    }
+
+    /// The same view, which notes keys that are not there in `missed`.
+    pub fn noting<'b>(&'b self, missed: &'b RefCell<Vec<Event>>) -> Read<'b> {
+        Read { missed: Some(missed), ..*self }
     }
 
     /// The clock of this view, ms since 1970.
     pub fn now_ms(&self) -> u64 {
-        self.now_ms
+        self.parts.now_ms
     }
 
     /// The configuration, for replies that show it.
     pub fn config(&self) -> &'a Config {
-        self.config
+        self.parts.config
     }
 
     /// Uses of `key` in the last minutes, estimated.
     pub fn uses(&self, key: &[u8]) -> u64 {
-        self.hot.uses(self.db, self.store.key(key).hash)
+        self.parts.hot.uses(self.parts.db, self.parts.store.key(key).hash)
     }
 
     /// The keys used most in the last minutes, with their uses, the highest first.
     pub fn hottest(&self, count: usize) -> Vec<(Vec<u8>, u64)> {
-        self.hot.leaders(self.db, count)
+        self.parts.hot.leaders(self.parts.db, count)
     }
 
     /// The live entry under `key`; counted as a hit or a miss.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, key: &[u8]) -> Option<EntryRef<'a>> {
         let found = self.peek(key);
         match found {
-            Some(_) => self.tally.hits.add(1),
+            Some(_) => self.parts.tally.hits.add(1),
             None => self.miss(key),
         }
         found
     }
 
     /// The live entry under `key`, without counting.
-    #[inline]
+    #[inline(always)]
     pub fn peek(&self, key: &[u8]) -> Option<EntryRef<'a>> {
         let found = match self.hashed {
-            Some(hashed) if std::ptr::eq(hashed.bytes, key) => self.find(&hashed),
-            _ => self.find(&self.store.key(key)),
-        };
-        found.filter(|entry| !entry.is_expired(self.now_ms))
+            Some((bytes, hint)) if std::ptr::eq(bytes, key) => self.find_hinted(key, hint),
+            _ => self.find(&self.parts.store.key(key)),
+        }?;
+        if found.is_expired(self.parts.now_ms) { None } else { Some(found) }
     }
 
     /// The string under `key`; counted. An error if it is not a string.
-    #[inline]
+    #[inline(always)]
     pub fn string(&self, key: &[u8]) -> Result<Option<EntryRef<'a>>, CmdError> {
         match self.get(key) {
             Some(entry) if entry.kind() != Kind::String => Err(CmdError::WrongType),
@@ -111,37 +116,53 @@ impl<'a> Read<'a> {
 
     /// Live entries under several keys, as one moment saw them; each counted.
     pub fn get_many<'k>(&self, keys: impl Iterator<Item = &'k [u8]>) -> Vec<Option<EntryRef<'a>>> {
-        let keys: Vec<Key<'_>> = keys.map(|key| self.store.key(key)).collect();
+        let keys: Vec<Key<'_>> = keys.map(|key| self.parts.store.key(key)).collect();
         let mut found = Vec::with_capacity(keys.len());
-        match self.held {
-            Some(held) => found.extend(keys.iter().map(|key| held.find(self.db, key))),
-            None => self.store.get_many(self.pin, self.db, &keys, self.marks, &mut found),
+        match self.parts.held {
+            Some(held) => found.extend(keys.iter().map(|key| held.find(self.parts.db, key))),
+            None => self.parts.store.get_many(
+                self.parts.pin,
+                self.parts.db,
+                &keys,
+                self.parts.marks,
+                &mut found,
+            ),
         }
         for (slot, key) in found.iter_mut().zip(&keys) {
-            *slot = slot.filter(|entry| !entry.is_expired(self.now_ms));
+            *slot = slot.filter(|entry| !entry.is_expired(self.parts.now_ms));
             match slot {
-                Some(_) => self.tally.hits.add(1),
+                Some(_) => self.parts.tally.hits.add(1),
                 None => self.miss(key.bytes),
             }
         }
         found
     }
 
+    #[cold]
     fn miss(&self, key: &[u8]) {
-        self.tally.misses.add(1);
+        self.parts.tally.misses.add(1);
         if let Some(missed) = self.missed {
             let class = notify::KEY_MISS;
-            let event = Event { class, name: "keymiss", db: self.db, key: key.to_vec() };
+            let event = Event { class, name: "keymiss", db: self.parts.db, key: key.to_vec() };
             missed.borrow_mut().push(event);
         }
     }
 
-    #[inline]
+    #[inline(always)]
+    fn find_hinted(&self, key: &[u8], hint: &'a Hint<'a>) -> Option<EntryRef<'a>> {
+        let ReadParts { store, pin, held, db, marks, .. } = self.parts;
+        match held {
+            None if marks => store.get_hinted(pin, db, &hint.key(key), hint),
+            _ => self.find(&hint.key(key)),
+        }
+    }
+
     fn find(&self, key: &Key<'_>) -> Option<EntryRef<'a>> {
-        match self.held {
-            Some(held) => held.find(self.db, key),
-            None if self.marks => self.store.get(self.pin, self.db, key),
-            None => self.store.peek(self.pin, self.db, key),
+        let ReadParts { store, pin, held, db, marks, .. } = self.parts;
+        match held {
+            Some(held) => held.find(db, key),
+            None if marks => store.get(pin, db, key),
+            None => store.peek(pin, db, key),
         }
     }
 }

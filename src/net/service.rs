@@ -3,6 +3,7 @@
 use super::card::Card;
 use super::hub::{ConnId, Hub};
 use crate::resp::{Args, OutQueue, ParseLimits, Request};
+use crate::sys::bulk::BulkBuf;
 
 /// Meaning of requests.
 pub trait Service: Send + Sync + Sized + 'static {
@@ -123,9 +124,12 @@ impl Batch<'_> {
         self.requests[index].args(&self.buf[self.starts[index]..])
     }
 
-    /// Takes large bulk `bulk` out of request `index`, to make it an entry without a copy.
-    pub fn request(&mut self, index: usize) -> &mut Request {
-        &mut self.requests[index]
+    /// Takes argument `arg` out of request `index`, to make it an entry without a copy. `None`
+    /// unless it is a large one.
+    #[inline]
+    pub fn take_large(&mut self, index: usize, arg: usize) -> Option<BulkBuf> {
+        let request = &mut self.requests[index];
+        if request.has_large() { request.take_large(arg) } else { None }
     }
 }
 

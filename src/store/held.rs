@@ -6,7 +6,7 @@ use super::hash::Key;
 use super::objects::Object;
 use super::shard::{Shard, ShardState, Store};
 use super::shard_set::ShardSet;
-use super::table::Locked;
+use super::table::{Hint, Locked};
 use super::used::{age_s, used_before};
 use super::watch::Watch;
 use crate::limits::DATABASES;
@@ -32,7 +32,16 @@ pub enum Value<'a> {
 impl Value<'_> {
     /// The entry, and what is left of the one that the value was in.
     #[inline]
-    fn into_entry(self, key: &[u8], deadline: Option<u64>) -> (NewEntry, Option<Moved>) {
+    fn into_entry(self, key: &[u8], deadline: Option<u64>, used: u16) -> (NewEntry, Option<Moved>) {
+        if let (Value::Str(bytes), None) = (&self, deadline) {
+            return (NewEntry::plain(key, bytes, used), None);
+        }
+        let (entry, moved) = self.into_any_entry(key, deadline);
+        entry.as_ref().set_used(used);
+        (entry, moved)
+    }
+
+    fn into_any_entry(self, key: &[u8], deadline: Option<u64>) -> (NewEntry, Option<Moved>) {
         let entry = match self {
             Value::Str(bytes) => NewEntry::string(key, &[bytes], false, deadline),
             Value::Raw(pieces) => NewEntry::string(key, pieces, true, deadline),
@@ -195,6 +204,13 @@ impl<'s> Held<'s> {
         self.marks = marks;
     }
 
+    /// Takes a hint over the way to a key, if only one shard is held.
+    pub fn set_hint(&mut self, hint: &'s Hint<'s>) {
+        if let Shards::One(shard) = &mut self.shards {
+            shard.locked.set_hint(hint);
+        }
+    }
+
     /// The lock of one shard, to change it.
     pub(super) fn locked_mut(&mut self, number: u16) -> &mut Locked<'s, ShardState> {
         let index = self.index_of(number);
@@ -305,9 +321,9 @@ impl<'s> Held<'s> {
     /// Stores `value` under `key`, replacing what is there.
     #[inline]
     pub fn put(&mut self, db: u8, key: &Key<'_>, value: Value<'_>, deadline: Option<u64>) {
-        let (entry, moved) = value.into_entry(key.bytes, deadline);
         let held = self.shard_mut(key);
-        entry.as_ref().set_used(used_before(held.locked.state().clock / 1000, 0));
+        let used = used_before(held.locked.state().clock / 1000, 0);
+        let (entry, moved) = value.into_entry(key.bytes, deadline, used);
         let old = held.locked.put(db, key.hash, entry);
         if old.is_none() {
             note_new(&mut held.locked, key.hash);

@@ -50,5 +50,6 @@ pub use objects::{Frozen, Object};
 pub use shard::Store;
 pub use shard_set::ShardSet;
 pub use slab::Usage;
+pub use table::Hint;
 pub use used::PASS_WITHIN_S;
 pub use watch::Watch;

@@ -50,6 +50,12 @@ const COARSE_SHIFT: u32 = 10;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Word(*mut u8);
 
+impl Default for Word {
+    fn default() -> Word {
+        Word::EMPTY
+    }
+}
+
 impl Word {
     /// The word of a slot without an entry.
     pub const EMPTY: Word = Word(null_mut());

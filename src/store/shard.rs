@@ -7,7 +7,7 @@ use super::hash::{Key, KeyHasher};
 use super::held::Held;
 use super::shard_set::ShardSet;
 use super::slab::{self, Usage};
-use super::table::{Note, Tables};
+use super::table::{Hint, Note, Tables};
 use super::watch::Watchers;
 use crate::limits::{BATCH_COMMANDS, DATABASES, READ_MANY_TRIES, READ_TRIES, SHARDS};
 use crate::sync::exclusive::ExclusiveSeq;
@@ -50,11 +50,9 @@ impl Hand {
     }
 }
 
-/// One of 512 parts of the keyspace. The first line is all that a reader needs of it, and is
-/// written only by multi-key writers and when a table comes or goes.
+/// One of 512 parts of the keyspace. The first line is all that a reader needs of it.
 #[repr(C, align(128))]
 pub struct Shard {
-    exclusive: ExclusiveSeq,
     tables: Tables<ShardState>,
     last_lsn: CachePadded<AtomicU64>,
     /// Planted mistake: readers do not look at the exclusive sequence.
@@ -65,7 +63,6 @@ pub struct Shard {
 impl Shard {
     fn new(hasher: &Arc<KeyHasher>, total: &Arc<AtomicI64>) -> Shard {
         Shard {
-            exclusive: ExclusiveSeq::new(),
             tables: Tables::new(Arc::clone(hasher), ShardState::default(), Arc::clone(total)),
             last_lsn: CachePadded::new(AtomicU64::new(0)),
             #[cfg(test)]
@@ -76,7 +73,7 @@ impl Shard {
     /// The sequence that multi-key writers raise.
     #[inline(always)]
     pub fn exclusive(&self) -> &ExclusiveSeq {
-        &self.exclusive
+        self.tables.sequence()
     }
 
     /// The sequence as a reader sees it; `None` while it is up.
@@ -86,7 +83,7 @@ impl Shard {
         if self.ignores_exclusive {
             return Some(0);
         }
-        self.exclusive.check()
+        self.exclusive().check()
     }
 
     /// Whether no multi-key writer came since the sequence was noted.
@@ -96,7 +93,7 @@ impl Shard {
         if self.ignores_exclusive {
             return true;
         }
-        self.exclusive.unchanged(seen)
+        self.exclusive().unchanged(seen)
     }
 
     /// The tables.
@@ -159,16 +156,27 @@ impl Store {
         &*self.shards
     }
 
-    /// Asks the CPU for the line of the key's bucket. A hint only.
+    /// The first of three steps of a lookup: finds the key's bucket and asks the CPU for it. Then
+    /// [`Hint::approach`] asks for the entry, and [`get_hinted`](Store::get_hinted) gets it.
     #[inline]
-    pub fn prefetch_bucket(&self, pin: &Pin, db: u8, key: &Key<'_>) {
-        self.shard(key.shard()).tables.prefetch_bucket(pin, db, key.hash);
+    pub fn locate<'p>(&self, pin: &'p Pin, db: u8, key: &Key<'_>) -> Hint<'p> {
+        self.shard(key.shard()).tables.locate(pin, db, key)
     }
 
-    /// Asks the CPU for the line of the key's entry (the bucket should have arrived).
-    #[inline]
-    pub fn prefetch_entry(&self, pin: &Pin, db: u8, key: &Key<'_>) {
-        self.shard(key.shard()).tables.prefetch_entry(pin, db, key.hash);
+    /// As [`get`](Store::get), by a hint that [`locate`](Store::locate) gave for the key.
+    #[inline(always)]
+    pub fn get_hinted<'p>(
+        &self,
+        pin: &'p Pin,
+        db: u8,
+        key: &Key<'_>,
+        hint: &Hint<'p>,
+    ) -> Option<EntryRef<'p>> {
+        let tables = &self.shard(key.shard()).tables;
+        match tables.read_hinted(hint, db, key.hash, key.bytes, true) {
+            Some(found) => found,
+            None => self.get(pin, db, key),
+        }
     }
 
     /// Lock-free lookup; the entry may be past its deadline, which the caller judges. A
@@ -248,8 +256,11 @@ impl Store {
 
     fn prefetch_many(&self, pin: &Pin, db: u8, keys: &[Key<'_>]) {
         for batch in keys.chunks(BATCH_COMMANDS) {
-            batch.iter().for_each(|key| self.prefetch_bucket(pin, db, key));
-            batch.iter().for_each(|key| self.prefetch_entry(pin, db, key));
+            let mut hints = [Hint::default(); BATCH_COMMANDS];
+            for (hint, key) in hints.iter_mut().zip(batch) {
+                *hint = self.locate(pin, db, key);
+            }
+            hints.iter_mut().for_each(Hint::approach);
         }
     }
 

@@ -10,6 +10,12 @@
 //! waits) or already lowered, and then (Acquire on the Release of the lowering) the new k2.
 //!
 //! It is one load of a line that is otherwise never written.
+//!
+//! It also counts *moves*: whoever changed what leads to entries (split a segment, doubled a
+//! directory, took a table away) publishes that first and then adds two. So what a reader found on
+//! its way after it had noted the sequence is still the way while the sequence is unchanged: had
+//! anything been stored behind a move that the reader did not follow, whoever saw that would see
+//! the sequence moved on too.
 
 use super::primitive::{AtomicU64, Ordering, Site, fence, ordering, skips};
 use Ordering::{Acquire, Relaxed, Release};
@@ -50,12 +56,25 @@ impl ExclusiveSeq {
         self.0.store(before + 1, Release);
     }
 
+    /// Announces that what leads to entries was changed, and that this is published.
+    pub fn moved(&self) {
+        // Release: pairs with the Acquire in `check`; who sees it finds the new way.
+        self.0.store(self.0.load(Relaxed) + 2, ordering(Site::ExclusiveMoved, Release));
+    }
+
     /// The sequence, to be validated by [`unchanged`](Self::unchanged); `None` while it is up.
     #[inline(always)]
     pub fn check(&self) -> Option<u64> {
         // Acquire: pairs with the Release in `lower`.
         let seen = self.0.load(ordering(Site::ExclusiveCheck, Acquire));
         seen.is_multiple_of(2).then_some(seen)
+    }
+
+    /// Whether it is what [`check`](Self::check) returned, and so still down and nothing moved.
+    #[inline(always)]
+    pub fn is_still(&self, seen: u64) -> bool {
+        // Acquire: pairs with the Release in `lower` and `moved`.
+        self.0.load(ordering(Site::ExclusiveCheck, Acquire)) == seen
     }
 
     /// Whether no raise came in between, for everything read since `seen` was noted.

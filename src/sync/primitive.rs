@@ -41,6 +41,8 @@ pub enum Site {
     ExclusiveRaise,
     /// The look of a reader.
     ExclusiveCheck,
+    /// The store that announces a move.
+    ExclusiveMoved,
     /// [`super::turn::TurnCell`]: the transition into a turn.
     TurnEnter,
     /// The transition out of a turn.

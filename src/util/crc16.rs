@@ -40,6 +40,9 @@ const fn tables() -> [[u16; 256]; WIDTH] {
 /// CRC-16/XMODEM of `bytes`.
 #[inline]
 pub fn crc16(bytes: &[u8]) -> u16 {
+    if let Ok(block) = bytes.try_into() {
+        return fold_block(0, block);
+    }
     let (head, blocks) = bytes.as_rchunks::<WIDTH>();
     // Nothing comes before the head, so its bytes do not wait for one another either.
     let head = head.iter().rev().zip(&TABLES);
@@ -64,17 +67,25 @@ pub fn hash_slot(key: &[u8]) -> u16 {
     crc16(hashed) % HASH_SLOTS as u16
 }
 
-/// True if `key` holds a `{`, which few keys do. Blocks of a fixed length are compared at once;
-/// the last one may overlap the one before.
+/// True if `key` holds a `{`, which few keys do. Of 8 to 16 bytes the two ends are looked at, which
+/// overlap.
 #[inline]
 fn holds_brace(key: &[u8]) -> bool {
+    if let (8..=WIDTH, Some(first), Some(last)) = (key.len(), key.first_chunk(), key.last_chunk()) {
+        return word_holds_brace(first) | word_holds_brace(last);
+    }
     if let Some(last) = key.last_chunk::<WIDTH>() {
         return block_holds_brace(last) || key.as_chunks().0.iter().any(block_holds_brace::<WIDTH>);
     }
-    match (key.first_chunk::<8>(), key.last_chunk::<8>()) {
-        (Some(first), Some(last)) => block_holds_brace(first) | block_holds_brace(last),
-        _ => key.contains(&b'{'),
-    }
+    key.contains(&b'{')
+}
+
+/// Subtracting one from each byte of what differs from braces borrows where there is no difference.
+#[inline(always)]
+fn word_holds_brace(word: &[u8; 8]) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let differs = u64::from_le_bytes(*word) ^ (ONES * b'{' as u64);
+    differs.wrapping_sub(ONES) & !differs & (ONES << 7) != 0
 }
 
 #[inline]

@@ -1,6 +1,7 @@
 //! Small pure tools: numbers, patterns, checksums, quoting. No state, no I/O.
 
 mod big;
+pub mod bytes;
 pub mod crc16;
 pub mod crc64;
 pub mod float;

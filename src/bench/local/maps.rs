@@ -3,7 +3,7 @@
 //! All hash with foldhash, so what is compared is the table and not the hash.
 
 use super::BATCH_MAX;
-use crate::store::{Key, Store, Value};
+use crate::store::{EntryRef, Hint, Key, Store, Value};
 use crate::sync::reclaim;
 use foldhash::quality::RandomState;
 use std::collections::HashMap;
@@ -56,20 +56,28 @@ impl Reads for Ours {
     #[inline]
     fn get_all(&self, names: &[Name]) -> usize {
         let (store, pin) = (&self.0, reclaim::pin());
-        let find = |key: &Key<'_>| store.get(&pin, 0, key).map_or(0, |entry| touch(entry.value()));
+        let touch = |entry: Option<EntryRef<'_>>| entry.map_or(0, |entry| touch(entry.value()));
         if let [name] = names {
-            return find(&store.key(name));
+            return touch(store.get(&pin, 0, &store.key(name)));
         }
         let Some(first) = names.first() else { return 0 };
-        let mut keys = [store.key(first); BATCH_MAX];
-        for (key, name) in keys.iter_mut().zip(names) {
-            *key = store.key(name);
-            store.prefetch_bucket(&pin, 0, key);
+        let nothing = Step { key: store.key(first), hint: Hint::default() };
+        let mut steps = [nothing; BATCH_MAX];
+        for (step, name) in steps.iter_mut().zip(names) {
+            step.key = store.key(name);
+            step.hint = store.locate(&pin, 0, &step.key);
         }
-        let keys = &keys[..names.len().min(BATCH_MAX)];
-        keys.iter().for_each(|key| store.prefetch_entry(&pin, 0, key));
-        keys.iter().map(find).sum()
+        let steps = &mut steps[..names.len().min(BATCH_MAX)];
+        steps.iter_mut().for_each(|step| step.hint.approach());
+        steps.iter().map(|step| touch(store.get_hinted(&pin, 0, &step.key, &step.hint))).sum()
     }
+}
+
+/// A lookup under way.
+#[derive(Clone, Copy)]
+struct Step<'a> {
+    key: Key<'a>,
+    hint: Hint<'a>,
 }
 
 type Map = HashMap<Name, Box<[u8]>, RandomState>;

@@ -8,7 +8,7 @@ use super::{BATCH_MAX, Timed, timed, write_json};
 use crate::bench::error::BenchError;
 use crate::bench::machine;
 use crate::bench::progress::println;
-use crate::store::{Key, Store, Value};
+use crate::store::{Hint, Key, Store, Value};
 use crate::sync::reclaim;
 use crate::util::rng::SplitMix64;
 use serde_json::json;
@@ -144,28 +144,30 @@ fn one_thread(
 fn one_batch(store: &Store, names: &Names, value: &[u8], numbers: &[u64], at: &mut usize) -> usize {
     let pin = reclaim::pin();
     let mut sum = 0;
-    let mut execute = |key: &Key<'_>| {
+    let mut execute = |key: &Key<'_>, hint: &Hint<'_>| {
         // The writes are the last of each group.
         if *at % GROUP >= GROUP - WRITES {
-            set(store, key, value);
-        } else if let Some(entry) = store.get(&pin, 0, key) {
+            let mut held = store.lock_one(key.shard());
+            held.set_hint(hint);
+            held.put(0, key, Value::Str(value), None);
+        } else if let Some(entry) = store.get_hinted(&pin, 0, key, hint) {
             sum += entry.value().len();
         }
         *at += 1;
     };
     if let [number] = numbers {
-        execute(&store.key(names.get(*number)));
+        execute(&store.key(names.get(*number)), &Hint::default());
         return sum;
     }
     let first = store.key(names.get(0));
-    let mut keys = [first; BATCH_MAX];
-    for (key, number) in keys.iter_mut().zip(numbers) {
+    let mut steps = [(first, Hint::default()); BATCH_MAX];
+    for ((key, hint), number) in steps.iter_mut().zip(numbers) {
         *key = store.key(names.get(*number));
-        store.prefetch_bucket(&pin, 0, key);
+        *hint = store.locate(&pin, 0, key);
     }
-    let keys = &keys[..numbers.len()];
-    keys.iter().for_each(|key| store.prefetch_entry(&pin, 0, key));
-    keys.iter().for_each(execute);
+    let steps = &mut steps[..numbers.len()];
+    steps.iter_mut().for_each(|(_, hint)| hint.approach());
+    steps.iter().for_each(|(key, hint)| execute(key, hint));
     sum
 }
 

@@ -1,54 +1,72 @@
 //! The first two passes over a batch: whose turn it is, and where its keys are.
 
+use crate::commands::command_stats::Place;
 use crate::commands::node::Node;
-use crate::commands::table::{LOOKUP, TABLE};
+use crate::commands::table::{Command, LOOKUP, TABLE};
 use crate::limits::BATCH_COMMANDS;
 use crate::net::Batch;
-use crate::store::{Key, Pin};
+use crate::store::{Hint, Pin};
+use crate::util::bytes::equal;
 
 /// What the first pass found out about a request.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Prepared {
-    /// Index in the table + 1; 0: unknown.
-    pub(super) row: u16,
+pub(super) struct Prepared<'p> {
+    /// None: unknown.
+    pub(super) known: Option<Known>,
     /// The first key was hashed.
     pub(super) hashed: bool,
-    pub(super) hash_slot: u16,
-    pub(super) hash: u64,
+    /// Its hashes, and where it was found to belong.
+    pub(super) hint: Hint<'p>,
+}
+
+/// The command that a name stands for.
+#[derive(Clone, Copy)]
+pub(super) struct Known {
+    pub(super) row: u16,
+    pub(super) command: &'static Command,
+    /// Of the command, not of a sub-command.
+    pub(super) place: Place,
+}
+
+impl Known {
+    fn find(name: &[u8]) -> Option<Known> {
+        let row = LOOKUP.find(name)?;
+        Some(Known { row: row as u16, command: &TABLE[row], place: Place::new(row, None) })
+    }
 }
 
 impl Node {
     /// First and second pass.
-    pub(super) fn prepare(
+    pub(super) fn prepare<'p>(
         &self,
-        pin: &Pin,
+        pin: &'p Pin,
         db: u8,
         batch: &Batch<'_>,
-        prepared: &mut [Prepared; BATCH_COMMANDS],
+        prepared: &mut [Prepared<'p>; BATCH_COMMANDS],
     ) {
         let store = &self.engine.store;
+        // Requests of a pipeline are often alike.
+        let (mut last_name, mut last) = (&[][..], None);
         for (at, place) in prepared.iter_mut().enumerate().take(batch.len()) {
             let args = batch.args(at);
-            let Some(row) = LOOKUP.find(args.get(0)) else { continue };
-            place.row = row as u16 + 1;
-            let first = TABLE[row].keys.first;
+            let name = args.get(0);
+            if !equal(name, last_name) {
+                (last_name, last) = (name, Known::find(name));
+            }
+            let Some(known) = last else { continue };
+            place.known = last;
+            let first = known.command.keys.first;
             if first > 0 && (first as usize) < args.len() {
                 let key = store.key(args.get(first as usize));
-                (place.hashed, place.hash, place.hash_slot) = (true, key.hash, key.hash_slot);
-                store.prefetch_bucket(pin, db, &key);
+                place.hashed = true;
+                place.hint = store.locate(pin, db, &key);
             }
         }
         if batch.len() < 2 {
             return; // The bucket would not have arrived yet.
         }
-        for (at, place) in prepared.iter().enumerate().take(batch.len()) {
-            if place.hashed {
-                let args = batch.args(at);
-                let first = TABLE[place.row as usize - 1].keys.first as usize;
-                let bytes = args.get(first);
-                let key = Key { bytes, hash: place.hash, hash_slot: place.hash_slot };
-                store.prefetch_entry(pin, db, &key);
-            }
+        for place in prepared.iter_mut().take(batch.len()) {
+            place.hint.approach();
         }
     }
 }

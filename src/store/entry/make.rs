@@ -27,6 +27,7 @@ struct Draft {
 }
 
 impl Draft {
+    #[inline]
     fn allocate(size: usize) -> Draft {
         let ptr = match Class::of(size) {
             Some(class) => slab::allocate(class),
@@ -37,12 +38,14 @@ impl Draft {
         Draft { ptr, size }
     }
 
+    #[inline]
     fn at(&mut self, offset: usize, len: usize) -> *mut u8 {
         assert!(len <= self.size && offset <= self.size - len, "outside the entry");
         // SAFETY: [entry-026] I-ENTRY: just checked.
         unsafe { self.ptr.as_ptr().add(offset) }
     }
 
+    #[inline]
     fn word(&mut self, index: usize, value: u64) {
         let at = self.at(index * WORD, WORD).cast::<u64>();
         // SAFETY: [entry-027] I-ENTRY: aligned, inside, and nobody else knows the allocation.
@@ -55,6 +58,7 @@ impl Draft {
         unsafe { at.write(value) };
     }
 
+    #[inline]
     fn bytes(&mut self, offset: usize, bytes: &[u8]) {
         let at = self.at(offset, bytes.len());
         // SAFETY: [entry-029] I-ENTRY: inside, and `bytes` cannot lie in what nobody else knows.
@@ -94,6 +98,23 @@ pub(in crate::store) struct NewEntry {
 }
 
 impl NewEntry {
+    /// A short string without a deadline, copied; last seen in use at `used`.
+    #[inline]
+    pub fn plain(key: &[u8], value: &[u8], used: u16) -> NewEntry {
+        let header = Header::new(Kind::String, 0, key.len(), value.len()).with_used(used);
+        let size = WORD + key.len() + value.len();
+        if !header.is_plain() || size >= ENTRY_SHARED_MIN {
+            let entry = NewEntry::string(key, &[value], false, None);
+            entry.as_ref().set_used(used);
+            return entry;
+        }
+        let mut draft = Draft::allocate(size);
+        draft.word(0, header.0);
+        draft.bytes(WORD, key);
+        draft.bytes(WORD + key.len(), value);
+        draft.finish()
+    }
+
     /// A string, copied from `pieces`.
     pub fn string(key: &[u8], pieces: &[&[u8]], raw: bool, deadline: Option<u64>) -> NewEntry {
         let value_len = pieces.iter().map(|piece| piece.len()).sum();

@@ -30,19 +30,20 @@
 //!
 //! Deliberately absent: who may see an entry, and when it is retired: that is the table's affair.
 
+mod header;
 mod make;
 
+use header::*;
 pub(super) use make::{Moved, NewEntry, Unlinked};
 
 use super::footprint::footprint;
 use super::objects::Object;
 use super::slab::{self, Class};
+use crate::util::bytes::equal;
 use std::alloc::{Layout, dealloc};
 use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
-
-const WORD: usize = 8;
 
 /// What an entry holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,95 +71,6 @@ impl Kind {
             Kind::Hash => "hash",
             Kind::ZSet => "zset",
         }
-    }
-}
-
-/// The first word of an entry, and the arithmetic of what follows it.
-#[derive(Clone, Copy)]
-struct Header(u64);
-
-const KIND: u64 = 0b111;
-const DEADLINE: u64 = 1 << 3;
-const RAW: u64 = 1 << 4;
-const LONG_KEY: u64 = 1 << 5;
-const SHARED: u64 = 1 << 6;
-const REMOTE: u64 = 1 << 7;
-const KEY_SHIFT: u32 = 8;
-/// Longer keys have their length in a word of its own.
-const KEY_LEN_MAX: usize = (1 << 8) - 1;
-const USED_SHIFT: u32 = 16;
-const USED: u64 = 0xFFFF << USED_SHIFT;
-const VALUE_SHIFT: u32 = 32;
-
-impl Header {
-    fn new(kind: Kind, flags: u64, key_len: usize, value_len: usize) -> Header {
-        assert!(value_len <= u32::MAX as usize, "a value of {value_len} bytes");
-        let (long, key_bits) = if key_len > KEY_LEN_MAX { (LONG_KEY, 0) } else { (0, key_len) };
-        let lengths = (key_bits as u64) << KEY_SHIFT | (value_len as u64) << VALUE_SHIFT;
-        Header(kind as u64 | flags | long | lengths)
-    }
-
-    #[inline(always)]
-    fn has(self, flags: u64) -> bool {
-        self.0 & flags == flags
-    }
-
-    #[inline(always)]
-    fn count(self, flags: u64) -> usize {
-        usize::from(self.has(flags))
-    }
-
-    #[inline(always)]
-    fn kind(self) -> Kind {
-        match self.0 & KIND {
-            0 => Kind::String,
-            1 => Kind::List,
-            2 => Kind::Set,
-            3 => Kind::Hash,
-            _ => Kind::ZSet,
-        }
-    }
-
-    #[inline(always)]
-    fn has_object(self) -> bool {
-        self.0 & KIND != 0
-    }
-
-    #[inline(always)]
-    fn value_len(self) -> usize {
-        (self.0 >> VALUE_SHIFT) as usize
-    }
-
-    fn used(self) -> u16 {
-        (self.0 >> USED_SHIFT) as u16
-    }
-
-    fn with_used(self, used: u16) -> Header {
-        Header(self.0 & !USED | u64::from(used) << USED_SHIFT)
-    }
-
-    /// Index of the word that counts the owners; the deadline's is always 1.
-    #[inline(always)]
-    fn count_at(self) -> usize {
-        1 + self.count(DEADLINE) + self.count(LONG_KEY)
-    }
-
-    /// Index of the pointer to a remote value; the owner follows, and then the size to free.
-    #[inline(always)]
-    fn remote_at(self) -> usize {
-        self.count_at() + self.count(SHARED)
-    }
-
-    #[inline(always)]
-    fn object_at(self) -> usize {
-        self.remote_at()
-    }
-
-    /// Offset of the key in bytes.
-    #[inline(always)]
-    fn key_at(self) -> usize {
-        let remote = 2 * self.count(REMOTE) + self.count(REMOTE | SHARED);
-        WORD * (self.remote_at() + remote + usize::from(self.has_object()))
     }
 }
 
@@ -247,7 +159,16 @@ impl<'p> EntryRef<'p> {
     #[inline]
     pub fn key(&self) -> &'p [u8] {
         let header = self.header();
+        if header.is_plain() {
+            return self.bytes(self.at(WORD), header.short_key_len());
+        }
         self.bytes(self.at(header.key_at()), self.key_len(header))
+    }
+
+    /// Whether the key is `key`.
+    #[inline(always)]
+    pub(super) fn has_key(&self, key: &[u8]) -> bool {
+        equal(self.key(), key)
     }
 
     #[inline(always)]
@@ -255,13 +176,16 @@ impl<'p> EntryRef<'p> {
         if header.has(LONG_KEY) {
             return self.word(1 + header.count(DEADLINE)) as usize;
         }
-        (header.0 >> KEY_SHIFT) as usize & KEY_LEN_MAX
+        header.short_key_len()
     }
 
     /// The value of a string entry; empty for collections.
     #[inline]
     pub fn value(&self) -> &'p [u8] {
         let header = self.header();
+        if header.is_plain() {
+            return self.bytes(self.at(WORD + header.short_key_len()), header.value_len());
+        }
         let start = if header.has(REMOTE) {
             self.pointer(header.remote_at()).as_ptr()
         } else {
@@ -288,8 +212,13 @@ impl<'p> EntryRef<'p> {
     }
 
     /// Bytes the entry's allocation takes, without its object.
+    #[inline]
     pub fn alloc_bytes(&self) -> usize {
         let header = self.header();
+        if header.is_plain() {
+            let size = header.plain_size();
+            return Class::bytes_for(size).unwrap_or_else(|| footprint(size));
+        }
         let size = self.layout().size();
         let own = self.class().map_or_else(|| footprint(size), Class::bytes);
         let is_heir = header.has(REMOTE) && !header.has(SHARED);
@@ -297,7 +226,11 @@ impl<'p> EntryRef<'p> {
     }
 
     /// The class of the slot that the entry lies in; `None` if it is an allocation of its own.
+    #[inline]
     fn class(&self) -> Option<Class> {
+        if self.header().is_plain() {
+            return Class::of(self.header().plain_size());
+        }
         if self.header().has(REMOTE | SHARED) { None } else { Class::of(self.layout().size()) }
     }
 
@@ -380,7 +313,11 @@ impl<'p> EntryRef<'p> {
     /// # Safety
     ///
     /// As for [`object`](Self::object).
+    #[inline]
     pub(super) unsafe fn total_bytes(&self) -> usize {
+        if self.header().is_plain() {
+            return self.alloc_bytes();
+        }
         // SAFETY: [entry-009] I-OBJECT: the caller has the lock or the entry.
         let object = unsafe { self.object() };
         self.alloc_bytes() + object.map_or(0, object_bytes)
@@ -443,6 +380,7 @@ unsafe fn release(ptr: NonNull<u8>) {
 /// # Safety
 ///
 /// Nobody refers to the entry any more.
+#[inline]
 unsafe fn deallocate(ptr: NonNull<u8>) {
     // SAFETY: [entry-016] I-ENTRY: still whole; the caller is the last to look.
     let entry = unsafe { EntryRef::from_raw(ptr) };
@@ -481,6 +419,7 @@ unsafe fn free_whole(ptr: *mut u8) {
 /// # Safety
 ///
 /// No pin can see the entry.
+#[inline]
 unsafe fn free_shell(ptr: *mut u8) {
     let Some(ptr) = NonNull::new(ptr) else { return };
     // SAFETY: [entry-021] I-ENTRY: not freed before here.

@@ -42,6 +42,19 @@ impl Class {
         Some(Class((SMALL_CLASSES + before + step) as u8))
     }
 
+    /// Bytes of the slots of the class that [`of`](Self::of) gives, without a look at the class.
+    #[inline(always)]
+    pub const fn bytes_for(size: usize) -> Option<usize> {
+        if size <= SMALL_MAX {
+            return Some((size.saturating_sub(1) | (STEP_SMALL - 1)) + 1);
+        }
+        if size > SLAB_ENTRY_MAX {
+            return None;
+        }
+        let last = size - 1;
+        Some((last | ((1 << (last.ilog2() - PER_DOUBLING_BITS)) - 1)) + 1)
+    }
+
     /// Bytes of a slot, a multiple of 8.
     #[inline(always)]
     pub const fn bytes(self) -> usize {
@@ -87,6 +100,7 @@ mod tests {
         for size in 1..=SLAB_ENTRY_MAX {
             let class = Class::of(size).expect("small enough");
             assert!(class.bytes() >= size, "{size}");
+            assert_eq!(Class::bytes_for(size), Some(class.bytes()), "{size}");
             assert!(class.bytes().is_multiple_of(8));
             if class.index() > 0 {
                 let smaller = Class::numbered(class.index() - 1);
@@ -96,6 +110,8 @@ mod tests {
         assert_eq!(Class::of(0), Class::of(1));
         assert_eq!(Class::of(SLAB_ENTRY_MAX + 1), None);
         assert_eq!(Class::of(usize::MAX), None);
+        assert_eq!(Class::bytes_for(0), Some(8));
+        assert_eq!(Class::bytes_for(SLAB_ENTRY_MAX + 1), None);
     }
 
     #[test]

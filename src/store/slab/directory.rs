@@ -2,7 +2,7 @@
 //! Segments, and the directories that lead to them.
 //!
 //! ```text
-//!   root word    pointer to lines | log2 of the number of words
+//!   root word    pointer to lines | log2 of the number of words; a signpost is a copy for readers
 //!   line         8 segment words
 //!   segment word pointer to a segment | depth 5 bits | chained 1 bit
 //! ```
@@ -28,7 +28,7 @@ use std::alloc::Layout;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null_mut};
 use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
@@ -335,22 +335,17 @@ impl Root {
 
     /// The directory as it is now.
     #[inline(always)]
-    pub fn directory<'a>(&self, _access: Access<'a>) -> Directory<'a> {
+    pub fn directory<'a>(&self, access: Access<'a>) -> Directory<'a> {
         // Acquire: pairs with the Release in `double`; the words are copied.
-        let word = self.0.load(Acquire);
-        let bits = (word.addr() & LOW_BITS) as u32;
-        let lines = word.map_addr(|address| address & !LOW_BITS);
-        // SAFETY: [slab-010] I-DIR: made by `root_word` of that many lines, kept by the access.
-        let lines = unsafe { std::slice::from_raw_parts(lines, line_count(bits)) };
-        Directory { lines, bits }
+        directory_of(self.0.load(Acquire), access)
     }
 
-    /// Replaces the directory by one of twice the size.
+    /// Replaces the directory by one of twice the size, to which `post` leads then.
     ///
     /// # Safety
     ///
-    /// The caller holds the shard's lock.
-    pub unsafe fn double(&self, old: Directory<'_>) {
+    /// The caller holds the shard's lock, and no other signpost leads to the directory.
+    pub unsafe fn double(&self, old: Directory<'_>, post: &Signpost) {
         let bits = old.bits + 1;
         let lines = blank_lines(bits);
         for (index, word) in lines.iter().flat_map(|line| &line.0).enumerate() {
@@ -358,6 +353,7 @@ impl Root {
         }
         // Release: pairs with the Acquire in `directory`.
         self.0.store(root_word(lines, bits), Release);
+        post.lead_to(self);
         let start = old.lines.as_ptr().cast_mut().map_addr(|address| address | old.bits as usize);
         // SAFETY: [slab-011] I-PIN: it was just replaced.
         unsafe { reclaim::retire(start.cast(), old.bytes(), free_directory) };
@@ -381,6 +377,46 @@ impl Root {
     pub unsafe fn free_now(&self) {
         // SAFETY: [slab-013] I-DIR: the caller has everything alone.
         unsafe { free_directory(self.0.load(Acquire).cast()) };
+    }
+}
+
+/// The directory of a root word that was loaded under an access.
+#[inline(always)]
+fn directory_of<'a>(word: *mut Line, _access: Access<'a>) -> Directory<'a> {
+    let bits = (word.addr() & LOW_BITS) as u32;
+    let lines = word.map_addr(|address| address & !LOW_BITS);
+    // SAFETY: [slab-010] I-DIR: made by `root_word` of that many lines, kept by the access.
+    let lines = unsafe { std::slice::from_raw_parts(lines, line_count(bits)) };
+    Directory { lines, bits }
+}
+
+/// What readers go by: a copy of a table's root word beside those of other tables, or nothing.
+pub struct Signpost(AtomicPtr<Line>);
+
+impl Signpost {
+    /// One that leads nowhere.
+    pub const fn new() -> Signpost {
+        Signpost(AtomicPtr::new(null_mut()))
+    }
+
+    /// The directory that it leads to, if any.
+    #[inline(always)]
+    pub fn directory<'a>(&self, access: Access<'a>) -> Option<Directory<'a>> {
+        // Acquire: pairs with the Release in `lead_to`; the directory is complete.
+        let word = self.0.load(Acquire);
+        if word.is_null() { None } else { Some(directory_of(word, access)) }
+    }
+
+    /// Lets it lead to where `root` does. The caller holds the shard's lock.
+    pub fn lead_to(&self, root: &Root) {
+        // Release: pairs with the Acquire in `directory`.
+        self.0.store(root.0.load(Acquire), Release);
+    }
+
+    /// Lets it lead nowhere. The caller holds the shard's lock.
+    pub fn take_down(&self) {
+        // Release: readers that see the gap see what came before it.
+        self.0.store(null_mut(), Release);
     }
 }
 

@@ -24,6 +24,7 @@ impl<S> Locked<'_, S> {
         }
         let table = Box::new(Table::new());
         self.account(table.frame_bytes(access) as i64);
+        self.tables.posts[usize::from(db)].lead_to(&table.root);
         // Release: pairs with the Acquire in `Tables::table`.
         self.tables.slots[usize::from(db)].store(Box::into_raw(table), Release);
         self.tables.table(access, db).expect("it was stored in the line above")
@@ -33,22 +34,26 @@ impl<S> Locked<'_, S> {
     #[inline]
     pub fn put(&mut self, db: u8, hash: u64, entry: NewEntry) -> Option<Unlinked> {
         let access = self.access_to_change();
-        let tables = self.tables;
         let table = self.table_or_new(access, db);
         let bytes = entry.total_bytes() as i64;
         let deadline = entry.as_ref().deadline();
-        let (old, growth) = match table.find(access, hash, entry.as_ref().key()) {
-            Some(spot) => {
-                mark_used(table.home(access, hash).index, &spot);
-                let old = table.replace(access, hash, &spot, entry);
+        let (old, growth) = match self.spot(access, db, hash, entry.as_ref().key()) {
+            Some(found) => {
+                mark_used(found.home.index, &found.spot);
+                let old = table.replace(&found, entry);
                 let growth = -(old.total_bytes() as i64);
                 (Some(old), growth)
             }
-            None => (None, table.insert(access, hash, entry, &tables.writer.hasher)),
+            None => (None, table.insert(access, hash, entry, &self.growth(db))),
         };
         self.account(bytes + growth);
         self.note_deadline(table, access, hash, deadline);
         old
+    }
+
+    fn growth(&self, db: u8) -> Growth<'_> {
+        let Tables { sequence, posts, writer, .. } = self.tables;
+        Growth { hasher: &writer.hasher, post: &posts[usize::from(db)], sequence }
     }
 
     /// Keeps the lower bounds of bucket, segment, table and shard.
@@ -67,8 +72,7 @@ impl<S> Locked<'_, S> {
     pub fn unlink(&mut self, db: u8, hash: u64, key: &[u8]) -> Option<Unlinked> {
         let access = self.access_to_change();
         let table = self.tables.table(access, db)?;
-        let spot = table.find(access, hash, key)?;
-        let old = table.remove(access, hash, &spot);
+        let old = table.remove(&self.spot(access, db, hash, key)?);
         self.account(-(old.total_bytes() as i64));
         let counts = &table.counts;
         if counts.keys.load(Relaxed) == 0 && counts.segments.load(Relaxed) > 1 {
@@ -87,12 +91,12 @@ impl<S> Locked<'_, S> {
     ) -> Option<Moved> {
         let access = self.access_to_change();
         let table = self.tables.table(access, db)?;
-        let spot = table.find(access, hash, key)?;
+        let found = self.spot(access, db, hash, key)?;
         // SAFETY: [table-007] I-OBJECT: the old entry becomes a `Moved` below.
-        let moved = unsafe { NewEntry::moved(spot.entry, key, deadline) };
-        moved.as_ref().set_used(spot.entry.used());
+        let moved = unsafe { NewEntry::moved(found.spot.entry, key, deadline) };
+        moved.as_ref().set_used(found.spot.entry.used());
         let new_bytes = moved.as_ref().alloc_bytes() as i64;
-        let old = table.replace(access, hash, &spot, moved);
+        let old = table.replace(&found, moved);
         self.account(new_bytes - old.as_ref().alloc_bytes() as i64);
         self.note_deadline(table, access, hash, deadline);
         Some(old.moved())
@@ -128,18 +132,28 @@ impl<S> Locked<'_, S> {
     pub(super) fn cut(&mut self, db: u8) -> Option<Flushed> {
         let slot = &self.tables.slots[usize::from(db)];
         let table = NonNull::new(slot.load(Relaxed))?;
-        // Release: readers that see the gap see what came before it.
+        self.tables.posts[usize::from(db)].take_down();
+        self.tables.sequence.moved();
         slot.store(null_mut(), Release);
         Some(Flushed::new(table))
     }
 
     /// Exchanges the tables of two databases. Readers must be kept away by the exclusive sequence.
     pub fn swap(&mut self, first: u8, second: u8) {
-        let [first, second] = [first, second].map(|db| &self.tables.slots[usize::from(db)]);
-        let (one, two) = (first.load(Relaxed), second.load(Relaxed));
+        let slots = [first, second].map(|db| &self.tables.slots[usize::from(db)]);
+        let [one, two] = slots.map(|slot| slot.load(Relaxed));
         // Release: pairs with the Acquire in `Tables::table`.
-        first.store(two, Release);
-        second.store(one, Release);
+        slots[0].store(two, Release);
+        slots[1].store(one, Release);
+        let access = self.access_to_change();
+        for db in [first, second] {
+            let post = &self.tables.posts[usize::from(db)];
+            match self.tables.table(access, db) {
+                Some(table) => post.lead_to(&table.root),
+                None => post.take_down(),
+            }
+        }
+        self.tables.sequence.moved();
     }
 
     /// Retires what was flushed, at the price of 1 for each entry and slot line, until `budget` is
@@ -178,9 +192,9 @@ impl<S> Locked<'_, S> {
 }
 
 impl Table {
-    /// Puts `entry` in the place of the one at `spot`.
-    fn replace(&self, access: Access<'_>, hash: u64, spot: &Spot<'_>, entry: NewEntry) -> Unlinked {
-        let home = self.home(access, hash);
+    /// Puts `entry` in the place of one that was found.
+    fn replace(&self, found: &Found<'_>, entry: NewEntry) -> Unlinked {
+        let Found { home, spot } = found;
         let deadlines = deadline_count(entry.as_ref()) - deadline_count(spot.entry);
         let bucket = spot.segment.bucket(home.index, spot.place.distance);
         let reach = home.control().reach();
@@ -192,8 +206,8 @@ impl Table {
         unsafe { Unlinked::new(spot.entry) }
     }
 
-    fn remove(&self, access: Access<'_>, hash: u64, spot: &Spot<'_>) -> Unlinked {
-        let home = self.home(access, hash);
+    fn remove(&self, found: &Found<'_>) -> Unlinked {
+        let Found { home, spot } = found;
         let mut reach = home.control().reach();
         home.control().write_begin();
         spot.segment.vacate(home.index, spot.place);
@@ -208,7 +222,7 @@ impl Table {
     }
 
     /// Inserts an entry whose key is absent; the growth of the frame in bytes.
-    fn insert(&self, access: Access<'_>, hash: u64, entry: NewEntry, hasher: &KeyHasher) -> i64 {
+    fn insert(&self, access: Access<'_>, hash: u64, entry: NewEntry, by: &Growth<'_>) -> i64 {
         let mut growth = 0;
         let (home, segment, place) = loop {
             let home = self.home(access, hash);
@@ -216,7 +230,8 @@ impl Table {
                 break (home, segment, place);
             }
             let before = self.frame_bytes(access) as i64;
-            self.grow(access, hash, hasher);
+            self.grow(access, hash, by);
+            by.sequence.moved();
             growth += self.frame_bytes(access) as i64 - before;
         };
         add(&self.counts.keys, 1);
@@ -230,18 +245,18 @@ impl Table {
 
     /// Makes room where `hash` belongs: splits the segment or, where that is not allowed, gives it
     /// a chain.
-    fn grow(&self, access: Access<'_>, hash: u64, hasher: &KeyHasher) {
+    fn grow(&self, access: Access<'_>, hash: u64, by: &Growth<'_>) {
         let directory = self.root.directory(access);
         let at = directory.segment(hash);
         let segments = self.counts.segments.load(Relaxed);
         let doubled = 2u64 << directory.bits();
         let may_double = doubled <= segments.saturating_mul(DIRECTORY_WORDS_PER_SEGMENT);
         if at.depth < directory.bits() {
-            self.split(directory, at, hash, hasher);
+            self.split(directory, at, hash, by.hasher);
         } else if at.depth < SEGMENT_DEPTH_MAX && may_double {
             // SAFETY: [table-011] I-LOCK: only `Locked` calls, through `insert`.
-            unsafe { self.root.double(directory) };
-            self.split(self.root.directory(access), at, hash, hasher);
+            unsafe { self.root.double(directory, by.post) };
+            self.split(self.root.directory(access), at, hash, by.hasher);
         } else {
             append(at.chain().last().unwrap_or(at.segment), NewSegment::new());
             directory.mark_chained(hash);
@@ -272,6 +287,15 @@ impl Table {
         add(&self.counts.segments, grown - retired as i64);
         self.counts.looked_through.store(NEVER, Relaxed);
     }
+}
+
+/// What a table grows with, beside itself.
+struct Growth<'a> {
+    hasher: &'a KeyHasher,
+    /// Where readers are told of a new directory.
+    post: &'a Signpost,
+    /// Where they are told that the way has changed.
+    sequence: &'a ExclusiveSeq,
 }
 
 fn deadline_count(entry: EntryRef<'_>) -> i64 {

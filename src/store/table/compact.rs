@@ -31,8 +31,13 @@ impl<S> Locked<'_, S> {
         let access = self.access_to_change();
         let table = self.tables.table(access, db)?;
         let before = table.frame_bytes(access) as i64;
-        while table.join(access, hash) {}
-        table.move_segment(access, hash);
+        let mut moved = false;
+        while table.join(access, hash) {
+            moved = true;
+        }
+        if table.move_segment(access, hash) || moved {
+            self.tables.sequence.moved();
+        }
         self.account(table.frame_bytes(access) as i64 - before);
         let view = View::of(table, access, hash);
         if any_sparse() {
@@ -76,16 +81,17 @@ impl Table {
     }
 
     /// Moves the segment of `hash` if it lies in a sparse span. One with a chain stays: it is rare.
-    fn move_segment(&self, access: Access<'_>, hash: u64) {
+    /// Whether it did.
+    fn move_segment(&self, access: Access<'_>, hash: u64) -> bool {
         let directory = self.root.directory(access);
         let at = directory.segment(hash);
         if at.chained || !at.is_sparse() {
-            return;
+            return false;
         }
-        if let Some(copy) = gather([(at.segment, |home| home)]) {
-            // SAFETY: [table-028] I-LOCK: only `Locked` calls, and the directory is this table's.
-            unsafe { directory.replace(hash, copy) };
-        }
+        let Some(copy) = gather([(at.segment, |home| home)]) else { return false };
+        // SAFETY: [table-028] I-LOCK: only `Locked` calls, and the directory is this table's.
+        unsafe { directory.replace(hash, copy) };
+        true
     }
 
     fn move_entries(&self, view: &View<'_>, left: &mut Vec<Moved>) {

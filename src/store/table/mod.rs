@@ -3,7 +3,8 @@
 //! database, read without a lock, changed by the holder of the shard's lock.
 //!
 //! ```text
-//!   Tables.slots[db] --> Table --> directory --> segment --> bucket --> entry
+//!   readers:  Tables.posts[db] ------------> directory --> segment --> bucket --> entry
+//!   writers:  Tables.slots[db] --> Table ----^
 //! ```
 //!
 //! A hash is used from the top: the directory takes as many bits as the segment is deep, the next
@@ -30,14 +31,16 @@ mod change;
 mod compact;
 mod flushed;
 mod hand;
+mod read;
 mod view;
 
 use super::entry::{EntryRef, Moved, NewEntry, Unlinked};
 use super::hash::KeyHasher;
 use super::objects::Object;
 use super::segment::{Bucket, NEVER, Place, Segment, Word, home_of, mark};
-use super::slab::{Access, Directory, Root, SEGMENT_BYTES, SegmentRef};
+use super::slab::{Access, Directory, Root, SEGMENT_BYTES, SegmentRef, Signpost};
 use crate::limits::{ACCOUNT_CHUNK_BYTES, BUCKET_SLOTS, DATABASES};
+use crate::sync::exclusive::ExclusiveSeq;
 use crate::sync::reclaim::Pin;
 use crate::sync::seqlock::{ControlWord, REACH_MAX};
 use crate::sys::prefetch_read;
@@ -49,10 +52,8 @@ use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use hand::{Met, fingerprint};
+pub use read::{Hint, Note};
 pub use view::{HOMES, View};
-
-/// A miss that could not be validated: a writer was there.
-pub struct Torn;
 
 /// The keys of one database in one shard.
 struct Table {
@@ -139,12 +140,25 @@ impl<'a> Home<'a> {
                     continue;
                 }
                 let Some(entry) = entry_of(word, self.at) else { continue };
-                if entry.key() == key {
+                if entry.has_key(key) {
                     return Some(Spot { entry, segment, place: Place { distance, slot }, word });
                 }
             }
         }
         None
+    }
+}
+
+/// An entry with its home.
+struct Found<'a> {
+    home: Home<'a>,
+    spot: Spot<'a>,
+}
+
+impl<'a> Found<'a> {
+    /// The control word of the bucket that the entry lies in.
+    fn control(&self) -> &'a ControlWord {
+        &self.spot.segment.bucket(self.home.index, self.spot.place.distance).control
     }
 }
 
@@ -172,11 +186,6 @@ impl Table {
         Home::of(self.root.directory(access), hash)
     }
 
-    fn find<'a>(&self, access: Access<'a>, hash: u64, key: &[u8]) -> Option<Spot<'a>> {
-        let home = self.home(access, hash);
-        home.find(home.control().reach(), hash, key)
-    }
-
     /// Bytes of everything but the entries.
     fn frame_bytes(&self, access: Access<'_>) -> usize {
         let segments = self.counts.segments.load(Relaxed) as usize;
@@ -184,14 +193,13 @@ impl Table {
     }
 }
 
-/// What a reader of several keys noted of one of them: the home's version, or that there was no
-/// table.
-#[derive(Clone, Copy)]
-pub struct Note<'p>(Option<(&'p Bucket, u32)>);
-
 /// The tables of one shard, and its lock with the state `S` that it guards.
 #[repr(C)]
 pub struct Tables<S> {
+    // What a reader needs comes first, in one line: written only by multi-key writers and when
+    // what leads to entries changes.
+    sequence: ExclusiveSeq,
+    posts: [Signpost; DATABASES],
     slots: [AtomicPtr<Table>; DATABASES],
     writer: CachePadded<WriterSide<S>>,
 }
@@ -223,8 +231,18 @@ impl<S> Tables<S> {
             min_deadline: AtomicU64::new(NEVER),
             hasher,
         };
-        let slots = std::array::from_fn(|_| AtomicPtr::new(null_mut()));
-        Tables { slots, writer: CachePadded::new(writer) }
+        Tables {
+            sequence: ExclusiveSeq::new(),
+            posts: std::array::from_fn(|_| Signpost::new()),
+            slots: std::array::from_fn(|_| AtomicPtr::new(null_mut())),
+            writer: CachePadded::new(writer),
+        }
+    }
+
+    /// The sequence that writers of several keys raise, and that counts moves.
+    #[inline(always)]
+    pub fn sequence(&self) -> &ExclusiveSeq {
+        &self.sequence
     }
 
     #[inline(always)]
@@ -238,89 +256,6 @@ impl<S> Tables<S> {
     /// Whether the database has a table here. A hint.
     pub fn has_table(&self, db: u8) -> bool {
         !self.slots[usize::from(db)].load(Relaxed).is_null()
-    }
-
-    /// Looks `key` up; marks the entry as visited if `track`.
-    #[inline(always)]
-    pub fn read<'p>(
-        &self,
-        pin: &'p Pin,
-        db: u8,
-        hash: u64,
-        key: &[u8],
-        track: bool,
-    ) -> Result<Option<EntryRef<'p>>, Torn> {
-        let access = Access::pinned(pin);
-        let Some(table) = self.table(access, db) else { return Ok(None) };
-        let home = table.home(access, hash);
-        let control = home.control();
-        let begun = control.read_begin();
-        let reach = begun.map_or_else(|| control.reach(), ControlWord::reach_of);
-        if let Some(spot) = home.find(reach, hash, key) {
-            if track {
-                mark_used(home.index, &spot);
-            }
-            return Ok(Some(spot.entry));
-        }
-        if begun.is_some_and(|begun| control.read_validate(begun)) { Ok(None) } else { Err(Torn) }
-    }
-
-    /// Looks `key` up, with a note by which [`still`](Self::still) can tell whether the answer
-    /// holds; marks the entry as used if `track`.
-    pub fn read_noted<'p>(
-        &self,
-        pin: &'p Pin,
-        db: u8,
-        hash: u64,
-        key: &[u8],
-        track: bool,
-    ) -> Result<(Option<EntryRef<'p>>, Note<'p>), Torn> {
-        let access = Access::pinned(pin);
-        let Some(table) = self.table(access, db) else { return Ok((None, Note(None))) };
-        let home = table.home(access, hash);
-        let begun = home.control().read_begin().ok_or(Torn)?;
-        let spot = home.find(ControlWord::reach_of(begun), hash, key);
-        if let (Some(spot), true) = (&spot, track) {
-            mark_used(home.index, spot);
-        }
-        Ok((spot.map(|spot| spot.entry), Note(Some((home.bucket(), begun)))))
-    }
-
-    /// Whether what [`read_noted`](Self::read_noted) saw has stood there since.
-    pub fn still<'p>(&self, pin: &'p Pin, db: u8, hash: u64, note: Note<'p>) -> bool {
-        let access = Access::pinned(pin);
-        match (note.0, self.table(access, db)) {
-            (None, None) => true,
-            // The same bucket, not one of a segment that was split or of a table that was flushed.
-            (Some((bucket, begun)), Some(table)) => {
-                let same = std::ptr::eq(bucket, table.home(access, hash).bucket());
-                same && bucket.control.read_validate(begun)
-            }
-            _ => false,
-        }
-    }
-
-    /// Asks for the line of the home bucket.
-    #[inline(always)]
-    pub fn prefetch_bucket(&self, pin: &Pin, db: u8, hash: u64) {
-        let access = Access::pinned(pin);
-        if let Some(table) = self.table(access, db) {
-            prefetch_read(std::ptr::from_ref(table.home(access, hash).bucket()).cast());
-        }
-    }
-
-    /// Asks for the first lines of the entry that the home bucket most likely has for `hash`.
-    #[inline(always)]
-    pub fn prefetch_entry(&self, pin: &Pin, db: u8, hash: u64) {
-        let access = Access::pinned(pin);
-        let Some(table) = self.table(access, db) else { return };
-        let bucket = table.home(access, hash).bucket();
-        let mark = mark(hash, 0);
-        let entry = bucket.words().find(|(_, word)| word.mark() == mark);
-        if let Some(entry) = entry.and_then(|(_, word)| word.entry()) {
-            prefetch_read(entry.as_ptr());
-            prefetch_read(entry.as_ptr().wrapping_add(size_of::<Bucket>()));
-        }
     }
 
     /// Keys of a database, and how many of them have a deadline.
@@ -346,7 +281,7 @@ impl<S> Tables<S> {
     pub fn lock(&self) -> Locked<'_, S> {
         // A holder that panicked left its shard whole: nothing panics between two stores.
         let inner = self.writer.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        Locked { tables: self, inner }
+        Locked { tables: self, inner, hint: None }
     }
 }
 
@@ -366,6 +301,7 @@ impl<S> Drop for Tables<S> {
 pub struct Locked<'s, S> {
     tables: &'s Tables<S>,
     inner: MutexGuard<'s, Inner<S>>,
+    hint: Option<&'s Hint<'s>>,
 }
 
 impl<'s, S> Locked<'s, S> {
@@ -385,40 +321,60 @@ impl<'s, S> Locked<'s, S> {
         unsafe { Access::locked() }
     }
 
+    /// Takes a hint over the way to a key that will be looked up.
+    pub fn set_hint(&mut self, hint: &'s Hint<'s>) {
+        self.hint = Some(hint);
+    }
+
+    /// The home of `hash`.
+    #[inline(always)]
+    fn home<'a>(&self, access: Access<'a>, db: u8, hash: u64) -> Option<Home<'a>>
+    where
+        's: 'a,
+    {
+        if let Some(hint) = self.hint
+            && let Some(home) = hint.home(&self.tables.sequence, db, hash)
+        {
+            return Some(home);
+        }
+        self.tables.home(access, db, hash)
+    }
+
+    #[inline(always)]
+    fn spot<'a>(&self, access: Access<'a>, db: u8, hash: u64, key: &[u8]) -> Option<Found<'a>>
+    where
+        's: 'a,
+    {
+        let home = self.home(access, db, hash)?;
+        let spot = home.find(home.control().reach(), hash, key)?;
+        Some(Found { home, spot })
+    }
+
     /// The entry of `key`.
     #[inline]
     pub fn find(&self, db: u8, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
-        let access = self.access();
-        self.tables.table(access, db)?.find(access, hash, key).map(|spot| spot.entry)
+        self.spot(self.access(), db, hash, key).map(|found| found.spot.entry)
     }
 
     /// Whether the entry of `key` bears a mark of use.
     pub fn is_marked(&self, db: u8, hash: u64, key: &[u8]) -> Option<bool> {
-        let access = self.access();
-        let home = self.tables.table(access, db)?.home(access, hash);
-        let spot = home.find(home.control().reach(), hash, key)?;
-        let bucket = spot.segment.bucket(home.index, spot.place.distance);
-        Some(bucket.control.visited(spot.place.slot))
+        let found = self.spot(self.access(), db, hash, key)?;
+        Some(found.control().visited(found.spot.place.slot))
     }
 
     /// The entry of `key`, which bears no mark of use any more.
     pub fn find_unmarked(&self, db: u8, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
-        let access = self.access();
-        let home = self.tables.table(access, db)?.home(access, hash);
-        let spot = home.find(home.control().reach(), hash, key)?;
-        let bucket = spot.segment.bucket(home.index, spot.place.distance);
-        bucket.control.clear_visited(spot.place.slot);
-        Some(spot.entry)
+        let found = self.spot(self.access(), db, hash, key)?;
+        found.control().clear_visited(found.spot.place.slot);
+        Some(found.spot.entry)
     }
 
     /// The entry of `key`, which is marked as used.
     #[inline]
     pub fn find_to_use(&self, db: u8, hash: u64, key: &[u8]) -> Option<EntryRef<'_>> {
-        let access = self.access();
-        let home = self.tables.table(access, db)?.home(access, hash);
-        let spot = home.find(home.control().reach(), hash, key)?;
-        mark_used(home.index, &spot);
-        Some(spot.entry)
+        let found = self.spot(self.access(), db, hash, key)?;
+        mark_used(found.home.index, &found.spot);
+        Some(found.spot.entry)
     }
 
     /// The entry of `key`, to be used after it was replaced or the lock released.
@@ -430,8 +386,8 @@ impl<'s, S> Locked<'s, S> {
         hash: u64,
         key: &[u8],
     ) -> Option<EntryRef<'p>> {
-        let access = Access::pinned(pin);
-        self.tables.table(access, db)?.find(access, hash, key).map(|spot| spot.entry)
+        let home = self.tables.home(Access::pinned(pin), db, hash)?;
+        home.find(home.control().reach(), hash, key).map(|spot| spot.entry)
     }
 
     /// The collection of `key`.
@@ -445,6 +401,9 @@ impl<'s, S> Locked<'s, S> {
     /// other shards write too.
     #[inline]
     pub fn account(&self, change: i64) {
+        if change == 0 {
+            return;
+        }
         let writer = &self.tables.writer;
         add(&writer.bytes, change);
         let unreported = writer.unreported.load(Relaxed) + change;

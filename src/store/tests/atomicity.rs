@@ -42,6 +42,17 @@ fn one_by_one(store: &Store, names: &[Vec<u8>]) -> bool {
     first.is_some() && last >= first
 }
 
+/// As `one_by_one`, by hints that were made before both.
+fn by_hints(store: &Store, names: &[Vec<u8>]) -> bool {
+    let pin = reclaim::pin();
+    let keys = [&names[0], &names[names.len() - 1]].map(|name| store.key(name));
+    let mut hints = keys.map(|key| store.locate(&pin, 0, &key));
+    hints.iter_mut().for_each(Hint::approach);
+    let first = number(store.get_hinted(&pin, 0, &keys[0], &hints[0]));
+    let last = number(store.get_hinted(&pin, 0, &keys[1], &hints[1]));
+    first.is_some() && last >= first
+}
+
 fn together(store: &Store, names: &[Vec<u8>]) -> bool {
     let pin = reclaim::pin();
     let keys = [&names[0], &names[names.len() - 1]].map(|name| store.key(name));
@@ -76,7 +87,7 @@ fn is_seen_in_part(store: &Store, rounds: u64, whole: fn(&Store, &[Vec<u8>]) -> 
 
 #[test]
 fn a_change_of_several_keys_is_seen_whole() {
-    for whole in [one_by_one, together] {
+    for whole in [one_by_one, by_hints, together] {
         let store = Store::new(12);
         assert!(!is_seen_in_part(&store, count(5_000, 20), whole));
     }

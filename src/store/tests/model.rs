@@ -67,6 +67,38 @@ impl<'s> Run<'s> {
         }
     }
 
+    /// Random operations between the steps of lookups and writes by hint, which must not care.
+    fn hinted(&mut self, key_count: u64) {
+        let (store, pin) = (self.store, reclaim::pin());
+        let name = |rng: &mut SplitMix64| format!("{{x}}{}", rng.below(key_count)).into_bytes();
+        let names: [Vec<u8>; 8] = std::array::from_fn(|_| name(&mut self.rng));
+        let mut hints = names.each_ref().map(|name| store.locate(&pin, 0, &store.key(name)));
+        (0..self.rng.below(4)).for_each(|_| self.step(key_count));
+        hints.iter_mut().for_each(Hint::approach);
+        (0..self.rng.below(4)).for_each(|_| self.step(key_count));
+        for (name, hint) in names.iter().zip(&hints) {
+            let key = store.key(name);
+            let expected = self.model.get(name).map(|(value, _)| &value[..]);
+            let found = store.get_hinted(&pin, 0, &key, hint);
+            assert_eq!(found.map(|entry| entry.value()), expected);
+            assert!(store.get_hinted(&pin, 1, &key, hint).is_none(), "of another database");
+            let other = store.key(&names[0]);
+            let expected = self.model.get(&names[0]).map(|(value, _)| &value[..]);
+            let found = store.get_hinted(&pin, 0, &other, hint);
+            assert_eq!(found.map(|entry| entry.value()), expected, "by the hint of another key");
+            let mut held = store.lock_one(key.shard());
+            held.set_hint(hint);
+            let was_there = held.find(0, &key).is_some();
+            assert_eq!(was_there, self.model.contains_key(name));
+            if self.rng.below(2) == 0 {
+                held.put(0, &key, Value::Str(name), None);
+                self.model.insert(name.clone(), (name.clone(), None));
+            } else {
+                assert_eq!(held.remove(0, &key), self.model.remove(name).is_some());
+            }
+        }
+    }
+
     /// Time goes on; what is due goes away, and nothing else.
     fn expire(&mut self, shard: u16) {
         self.now += self.rng.below(1_500);
@@ -102,6 +134,9 @@ fn run_against_the_model(store: &Store, seed: u64, key_count: u64, steps: usize)
     let mut run = Run::new(store, seed);
     for step in 0..steps {
         run.step(key_count);
+        if step % 8 == 0 {
+            run.hinted(key_count);
+        }
         if step % (steps / 8) == 0 {
             run.check();
         }
@@ -184,6 +219,36 @@ fn databases_are_separate_and_can_be_exchanged() {
         assert!(!store.expire_some(shard, 7, &mut 10_000, &mut count));
     }
     assert_eq!(removed, [167, 0, 0, 167]);
+}
+
+#[test]
+fn a_hint_does_not_outlive_a_flush_or_an_exchange() {
+    let store = Store::new(3);
+    let pin = reclaim::pin();
+    let key = store.key(b"key");
+    let value_by = |hint: &Hint<'_>, db: u8| {
+        store.get_hinted(&pin, db, &key, hint).map(|entry| entry.value().to_vec())
+    };
+    let located = || {
+        let mut hint = store.locate(&pin, 0, &key);
+        hint.approach();
+        hint
+    };
+    store.lock_one(key.shard()).put(0, &key, Value::Str(b"zero"), None);
+    store.lock_one(key.shard()).put(1, &key, Value::Str(b"one"), None);
+    let hint = located();
+    assert_eq!(value_by(&hint, 0).as_deref(), Some(&b"zero"[..]));
+    store.lock_one(key.shard()).swap(0, 1);
+    assert_eq!(value_by(&hint, 0).as_deref(), Some(&b"one"[..]));
+    let hint = located();
+    store.lock_one(key.shard()).flush(0);
+    assert_eq!(value_by(&hint, 0), None);
+    let mut held = store.lock_one(key.shard());
+    held.set_hint(&hint);
+    held.put(0, &key, Value::Str(b"new"), None);
+    drop(held);
+    assert_eq!(value_by(&hint, 0).as_deref(), Some(&b"new"[..]));
+    assert_eq!(value_by(&hint, 1).as_deref(), Some(&b"zero"[..]));
 }
 
 #[test]

@@ -38,9 +38,11 @@ fn read(store: &Store, seed: u64, keys: u64, done: &AtomicBool) -> u64 {
         if rng.below(2) == 0 {
             store.get_many(&pin, 0, &keys, true, &mut found);
         } else {
-            keys.iter().for_each(|key| store.prefetch_bucket(&pin, 0, key));
-            keys.iter().for_each(|key| store.prefetch_entry(&pin, 0, key));
-            found.extend(keys.iter().map(|key| store.get(&pin, 0, key)));
+            let hints = keys.iter().map(|key| store.locate(&pin, 0, key));
+            let mut hints: Vec<Hint<'_>> = hints.collect();
+            hints.iter_mut().for_each(Hint::approach);
+            let by_hint = |(key, hint)| store.get_hinted(&pin, 0, key, hint);
+            found.extend(keys.iter().zip(&hints).map(by_hint));
         }
         for (key, entry) in keys.iter().zip(&found) {
             let Some(entry) = entry else { continue };
@@ -66,7 +68,15 @@ fn write(store: &Store, seed: u64, keys: u64, steps: usize) {
                 let deadline = (rng.below(4) == 0).then(|| now + rng.below(2_000));
                 put(store, &name, &sealed(&name, &mut rng), deadline);
             }
-            60..80 => drop(store.lock_one(key.shard()).take(0, &key)),
+            60..65 => {
+                let pin = reclaim::pin();
+                let hint = store.locate(&pin, 0, &key);
+                let value = sealed(&name, &mut rng);
+                let mut held = store.lock_one(key.shard());
+                held.set_hint(&hint);
+                held.put(0, &key, Value::Str(&value), None);
+            }
+            65..80 => drop(store.lock_one(key.shard()).take(0, &key)),
             80..90 => {
                 let deadline = (rng.below(2) == 0).then(|| now + rng.below(2_000));
                 store.lock_one(key.shard()).set_deadline(0, &key, deadline);
