@@ -398,6 +398,8 @@ pub const GROUP_INFLIGHT_MAX: usize = 128;
 pub const GROUP_MESSAGE_BYTES: u64 = 256 * 1024;
 /// Bytes of a leader's entries that are not committed; more are refused.
 pub const GROUP_UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of a record of the groups' log beyond which the next one begins.
+pub const NODE_RECORD_BYTES: usize = 192 * 1024;
 /// Ticks after which a leader takes a snapshot that it sent for lost, and sends it again.
 pub const GROUP_SNAPSHOT_TICKS: usize = 40;
 /// Entries that a new replica may be behind when it is made a voter.

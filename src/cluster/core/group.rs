@@ -89,6 +89,8 @@ pub enum Input {
     Cut(Cut),
     /// Log time should be told, though there is no request (C4).
     Clock,
+    /// There are reads under the lease that do not ask here: it is to be kept up.
+    Reading,
 }
 
 /// A snapshot of the state at an index that is applied.
@@ -253,6 +255,7 @@ impl Group {
             Input::Replace(plan) => self.replace(plan),
             Input::Cut(cut) => self.cut(cut, out),
             Input::Clock => self.tell_time(now_us),
+            Input::Reading => self.read_us = Some(now_us),
         }
         self.settle(now_us, out);
     }
@@ -285,6 +288,15 @@ impl Group {
     /// The local time until which this replica may answer reads alone; 0 if it may not.
     pub fn lease_until_us(&self) -> u64 {
         if self.leads() { self.lease.until_us(self.role.term) } else { 0 }
+    }
+
+    /// The voter to hand the leadership to, if this replica leads: who has most of the log.
+    pub fn successor(&self) -> Option<u64> {
+        let raft = &self.raw.raft;
+        let voters = self.members();
+        let others = voters.get_voters().iter().filter(|&&id| id != raft.id && self.leads());
+        let matched = |id: &&u64| raft.prs().get(**id).map_or(0, |progress| progress.matched);
+        others.max_by_key(matched).copied()
     }
 
     /// Requests and reads that are not decided.

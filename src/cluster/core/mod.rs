@@ -3,6 +3,10 @@
 //! ```text
 //!   slots      key -> hash slot -> shard -> group
 //!   placement  nodes -> ring of virtual nodes -> which three nodes hold a group, which one leads
+//!   node       all replicas of a node: step(now, NodeInput) -> outputs
+//!     |- table     what the whole cluster agrees on: nodes, placement, replica ids
+//!     |- message   what nodes tell each other
+//!     `- log       records of what is to be durable, and back from them
 //!   group      one replica of one group: step(now, Input) -> outputs
 //!     |- tail      the log that the library reads, as handed to the driver for writing
 //!     |- entry     requests and log time <-> bytes of an entry
@@ -26,12 +30,17 @@ pub mod entry;
 pub mod fate;
 pub mod group;
 pub mod lease;
+pub mod log;
+pub mod message;
+pub mod node;
 pub mod placement;
 pub mod reads;
 pub mod replace;
 pub mod slots;
+pub mod table;
 pub mod tail;
 
 pub use group::{Group, Input, Output};
+pub use node::{Node, NodeConfig, NodeInput, NodeOutput};
 pub use raft::StateRole;
 pub use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Message, MessageType, Snapshot};

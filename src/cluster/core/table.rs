@@ -1,0 +1,339 @@
+//! What the whole cluster agrees on: nodes, where groups live, who has which replica id.
+//!
+//! It is the state of the meta group: commands that are committed there change it, one after the
+//! other, on every node alike. A cluster is born with a founding table, which is the snapshot of
+//! index 1 of the meta group; data groups are born from it, and from nothing else (C2).
+//!
+//! Invariants: applying is a function of table and command; a command that is applied again changes
+//! nothing, so that it may be sent again; a replica's id is given out once (C1).
+
+use super::log::codec;
+use super::message::{GroupId, META, NodeId, node_id};
+use super::placement::{self, PlacementError};
+use crate::limits::CLUSTER_REPLICAS;
+use crate::util::wire::{Source, put_string, put_varint};
+use std::collections::BTreeMap;
+
+const VERSION: u8 = 1;
+
+/// Where a node is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// Name or number of its machine, as others reach it.
+    pub host: String,
+    /// For clients, every key.
+    pub port: u16,
+    /// For clients that know where keys are.
+    pub redirect_port: u16,
+    /// For other nodes.
+    pub peer_port: u16,
+}
+
+/// A node of the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its name, which stays.
+    pub name: String,
+    /// The random number of the disk that counts for this node.
+    pub disk: u64,
+    /// Where it was last.
+    pub addresses: Addresses,
+}
+
+/// A replica and the node that it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Home {
+    /// The replica's id, never used for another life (C1).
+    pub replica: u64,
+    /// Its node.
+    pub node: NodeId,
+}
+
+/// Where a group lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// The replicas that the group should have, in the order of the ring.
+    pub replicas: Vec<Home>,
+    /// Replicas that may still be in its configuration and are to go.
+    pub leaving: Vec<Home>,
+    /// The node that should lead.
+    pub leader: NodeId,
+}
+
+/// What the cluster agrees on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// The random number of the cluster.
+    pub cluster: u64,
+    /// Counts changes.
+    pub version: u64,
+    /// Where log time began, in microseconds since 1970.
+    pub born_us: u64,
+    /// From which keys are hashed, alike on all nodes.
+    pub hash_seed: u64,
+    /// What entries may mean: the newest version that all nodes understand (C16).
+    pub apply_version: u32,
+    /// The next replica id to give out.
+    pub next_replica: u64,
+    /// The nodes.
+    pub nodes: BTreeMap<NodeId, Member>,
+    /// The groups, [`META`] among them.
+    pub groups: BTreeMap<GroupId, Placed>,
+}
+
+/// A change of the table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A node is somewhere else now.
+    Moved(NodeId, Addresses),
+}
+
+impl Table {
+    /// The table that a cluster of these nodes is born with: `data_groups` groups and the meta
+    /// group, placed by the ring. All chance comes from `random`.
+    pub fn founding(
+        members: Vec<Member>,
+        data_groups: GroupId,
+        random: [u64; 2],
+        born_us: u64,
+    ) -> Result<Table, PlacementError> {
+        let nodes: BTreeMap<NodeId, Member> =
+            members.into_iter().map(|member| (node_id(&member.name), member)).collect();
+        let ids: Vec<NodeId> = nodes.keys().copied().collect();
+        let groups: Vec<GroupId> = (0..data_groups).chain([META]).collect();
+        let replicas = CLUSTER_REPLICAS.min(ids.len());
+        let placements = placement::place(&ids, groups.len(), replicas)?;
+        let mut next_replica = 1;
+        let mut place = |placement: placement::Placement| {
+            let homes = placement.replicas.iter().map(|&node| {
+                next_replica += 1;
+                Home { replica: next_replica - 1, node }
+            });
+            Placed { replicas: homes.collect(), leaving: Vec::new(), leader: placement.leader }
+        };
+        let groups = groups.into_iter().zip(placements.into_iter().map(&mut place)).collect();
+        Ok(Table {
+            cluster: random[0],
+            version: 1,
+            born_us,
+            hash_seed: random[1],
+            apply_version: 1,
+            next_replica,
+            nodes,
+            groups,
+        })
+    }
+
+    /// The replica of a group that should be on a node.
+    pub fn replica_on(&self, group: GroupId, node: NodeId) -> Option<u64> {
+        let placed = self.groups.get(&group)?;
+        placed.replicas.iter().find(|home| home.node == node).map(|home| home.replica)
+    }
+
+    /// Applies a command; true if it changed something.
+    pub fn apply(&mut self, command: &Command) -> bool {
+        let changed = match command {
+            Command::Moved(node, addresses) => match self.nodes.get_mut(node) {
+                Some(member) if member.addresses != *addresses => {
+                    member.addresses = addresses.clone();
+                    true
+                }
+                _ => false,
+            },
+        };
+        self.version += u64::from(changed);
+        changed
+    }
+
+    /// The bytes of the table.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.put(&mut out);
+        out
+    }
+
+    /// Reads a table; `None` if it is of another version or not whole.
+    pub fn decode(bytes: &[u8]) -> Option<Table> {
+        let mut source = Source::new(bytes);
+        let table = Table::read(&mut source)?;
+        source.is_empty().then_some(table)
+    }
+
+    /// Appends the bytes of the table.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        out.push(VERSION);
+        let numbers = [self.cluster, self.born_us, self.hash_seed];
+        numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
+        let numbers = [self.version, self.apply_version.into(), self.next_replica];
+        numbers.iter().for_each(|&number| put_varint(out, number));
+        put_varint(out, self.nodes.len() as u64);
+        self.nodes.values().for_each(|member| member.put(out));
+        put_varint(out, self.groups.len() as u64);
+        for (group, placed) in &self.groups {
+            out.extend_from_slice(&group.to_le_bytes());
+            put_homes(out, &placed.replicas);
+            put_homes(out, &placed.leaving);
+            out.extend_from_slice(&placed.leader.to_le_bytes());
+        }
+    }
+
+    /// Reads a table from the front of `source`.
+    pub fn read(source: &mut Source<'_>) -> Option<Table> {
+        if source.u8()? != VERSION {
+            return None;
+        }
+        let (cluster, born_us, hash_seed) = (source.u64()?, source.u64()?, source.u64()?);
+        let version = source.varint()?;
+        let apply_version = source.varint()?.try_into().ok()?;
+        let next_replica = source.varint()?;
+        let count = codec::count(source)?;
+        let nodes = (0..count).map(|_| Member::read(source));
+        let nodes = nodes.map(|member| member.map(|member| (node_id(&member.name), member)));
+        let nodes = nodes.collect::<Option<_>>()?;
+        let count = codec::count(source)?;
+        let groups = (0..count).map(|_| placed(source)).collect::<Option<_>>()?;
+        Some(Table {
+            cluster,
+            version,
+            born_us,
+            hash_seed,
+            apply_version,
+            next_replica,
+            nodes,
+            groups,
+        })
+    }
+}
+
+impl Member {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_string(out, self.name.as_bytes());
+        out.extend_from_slice(&self.disk.to_le_bytes());
+        self.addresses.put(out);
+    }
+
+    fn read(source: &mut Source<'_>) -> Option<Member> {
+        let name = codec::text(source)?;
+        Some(Member { name, disk: source.u64()?, addresses: Addresses::read(source)? })
+    }
+}
+
+impl Addresses {
+    /// Appends the bytes of the addresses.
+    pub fn put(&self, out: &mut Vec<u8>) {
+        put_string(out, self.host.as_bytes());
+        let ports = [self.port, self.redirect_port, self.peer_port];
+        ports.iter().for_each(|port| out.extend_from_slice(&port.to_le_bytes()));
+    }
+
+    /// Reads addresses.
+    pub fn read(source: &mut Source<'_>) -> Option<Addresses> {
+        let host = codec::text(source)?;
+        let (port, redirect_port, peer_port) = (source.u16()?, source.u16()?, source.u16()?);
+        Some(Addresses { host, port, redirect_port, peer_port })
+    }
+}
+
+impl Command {
+    /// The bytes of a command: a request of the meta group.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = vec![VERSION];
+        match self {
+            Command::Moved(node, addresses) => {
+                out.push(1);
+                out.extend_from_slice(&node.to_le_bytes());
+                addresses.put(&mut out);
+            }
+        }
+        out
+    }
+
+    /// Reads a command; `None` if it is of another version or not whole.
+    pub fn decode(bytes: &[u8]) -> Option<Command> {
+        let mut source = Source::new(bytes);
+        let kind = (source.u8()? == VERSION).then(|| source.u8())??;
+        let command = match kind {
+            1 => Command::Moved(source.u64()?, Addresses::read(&mut source)?),
+            _ => return None,
+        };
+        source.is_empty().then_some(command)
+    }
+}
+
+fn put_homes(out: &mut Vec<u8>, homes: &[Home]) {
+    put_varint(out, homes.len() as u64);
+    for home in homes {
+        put_varint(out, home.replica);
+        out.extend_from_slice(&home.node.to_le_bytes());
+    }
+}
+
+fn homes(source: &mut Source<'_>) -> Option<Vec<Home>> {
+    let count = codec::count(source)?;
+    let home = |_| Some(Home { replica: source.varint()?, node: source.u64()? });
+    (0..count).map(home).collect()
+}
+
+fn placed(source: &mut Source<'_>) -> Option<(GroupId, Placed)> {
+    let group = source.u16()?;
+    let (replicas, leaving) = (homes(source)?, homes(source)?);
+    Some((group, Placed { replicas, leaving, leader: source.u64()? }))
+}
+
+#[cfg(test)]
+impl Table {
+    /// A table of three nodes.
+    pub fn example() -> Table {
+        let member = |number: u16| Member {
+            name: format!("node-{number}"),
+            disk: 1000 + u64::from(number),
+            addresses: Addresses {
+                host: "127.0.0.1".into(),
+                port: 6378 + number,
+                redirect_port: 11378 + number,
+                peer_port: 16378 + number,
+            },
+        };
+        Table::founding((1..=3).map(member).collect(), 2, [7, 8], 5_000).unwrap()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_comes_back_and_every_cut_of_it_is_refused() {
+        let table = Table::example();
+        let bytes = table.encode();
+        assert_eq!(Table::decode(&bytes), Some(table));
+        for end in 0..bytes.len() {
+            assert_eq!(Table::decode(&bytes[..end]), None, "cut at {end}");
+        }
+    }
+
+    #[test]
+    fn every_group_is_on_three_nodes_with_ids_of_its_own() {
+        let table = Table::example();
+        assert_eq!(table.groups.keys().copied().collect::<Vec<_>>(), [0, 1, META]);
+        let homes = table.groups.values().flat_map(|placed| &placed.replicas);
+        let mut ids: Vec<u64> = homes.map(|home| home.replica).collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..10).collect::<Vec<_>>());
+        assert_eq!(table.next_replica, 10);
+    }
+
+    #[test]
+    fn a_command_that_is_applied_again_changes_nothing() {
+        let mut table = Table::example();
+        let addresses = Addresses { host: "elsewhere".into(), ..Addresses::default() };
+        let command = Command::Moved(node_id("node-2"), addresses.clone());
+        assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
+        assert!(table.apply(&command));
+        assert_eq!(table.nodes[&node_id("node-2")].addresses, addresses);
+        let after = table.clone();
+        assert!(!table.apply(&command));
+        assert!(!table.apply(&Command::Moved(5, addresses)), "an unknown node");
+        assert_eq!(table, after);
+    }
+}
