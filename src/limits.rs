@@ -398,6 +398,22 @@ pub const GROUP_INFLIGHT_MAX: usize = 128;
 pub const GROUP_MESSAGE_BYTES: u64 = 256 * 1024;
 /// Bytes of a leader's entries that are not committed; more are refused.
 pub const GROUP_UNCOMMITTED_BYTES: u64 = 64 * 1024 * 1024;
+/// Microseconds between two words of a node about itself while it is not born, and later.
+pub const NODE_HELLO_BIRTH_US: u64 = 200_000;
+/// The same for a member of a cluster.
+pub const NODE_HELLO_US: u64 = 1_000_000;
+/// Microseconds for which a word of a node about itself counts.
+pub const NODE_HEARD_US: u64 = 3_500_000;
+/// Microseconds between two looks at what is to be put in order: members, leaders, addresses.
+pub const NODE_MANAGE_US: u64 = 200_000;
+/// Microseconds for which a node must have been heard before it is given leaderships for balance.
+pub const NODE_BALANCE_AFTER_US: u64 = 3_000_000;
+/// Groups that a node hands over for balance at one look.
+pub const NODE_BALANCE_GROUPS: usize = 4;
+/// Microseconds after which a leadership that was to be handed over is tried again.
+pub const NODE_TRANSFER_US: u64 = 2_000_000;
+/// Entries of the meta group behind its snapshot when the next one is cut.
+pub const META_SNAPSHOT_ENTRIES: u64 = 256;
 /// Bytes of a record of the groups' log beyond which the next one begins.
 pub const NODE_RECORD_BYTES: usize = 192 * 1024;
 /// Ticks after which a leader takes a snapshot that it sent for lost, and sends it again.

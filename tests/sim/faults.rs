@@ -5,9 +5,15 @@ use super::disk::{Disk, Stored};
 use super::history::{End, Kind, Op};
 use super::net::NODES;
 use super::queue::Event;
-use super::world::{GROUPS, HEALED, META, MS, SECOND, World};
+use super::world::{GROUPS, HEALED, META, MS, SECOND, World, first_id};
 use dse::cluster::core::Input;
-use dse::cluster::core::replace::Replacement;
+
+/// One replica takes another's place.
+#[derive(Clone, Copy)]
+struct Replacement {
+    from: u64,
+    to: u64,
+}
 
 /// A node lost its disk; its replicas are replaced one after the other.
 pub struct Replacing {
@@ -127,7 +133,7 @@ impl World {
                 is_done = false;
                 continue;
             };
-            is_done &= self.replace(group, plan);
+            is_done &= self.replace(replacing.node, group, plan);
         }
         if is_done {
             self.count("replacement finished");
@@ -173,12 +179,14 @@ impl World {
     }
 
     /// Has the leader do the next step; true if nothing is left to do.
-    fn replace(&mut self, group: usize, plan: Replacement) -> bool {
+    fn replace(&mut self, node: usize, group: usize, plan: Replacement) -> bool {
         let Some(leader) = self.leader(group) else { return false };
         if self.nodes[leader].stopped_until > self.now {
             return false;
         }
-        self.drive(leader, group, Input::Replace(plan));
+        let others = (0..NODES).filter(|&other| other != node);
+        let wanted = others.map(|other| first_id(other, group)).chain([plan.to]).collect();
+        self.drive(leader, group, Input::Reconcile(wanted));
         let Some(replica) = &self.nodes[leader].replicas[group] else { return false };
         let conf = replica.core.members();
         let is_in = conf.get_voters().contains(&plan.to) && conf.get_voters_outgoing().is_empty();

@@ -415,7 +415,7 @@ impl World {
 }
 
 /// Replica ids that the cluster is born with.
-fn first_id(node: usize, group: usize) -> u64 {
+pub fn first_id(node: usize, group: usize) -> u64 {
     (1 + node + NODES * group) as u64
 }
 

@@ -1,7 +1,7 @@
 //! One replica of one group: what happened goes in, what is to be done comes out.
 //!
 //! ```text
-//!   driver:  Tick  Receive  Propose  Read  Persisted  Applied  Transfer  Replace  Cut  Clock
+//!   driver:  Tick  Receive  Propose  Read  Persisted  Applied  Transfer  Reconcile  Cut  Clock
 //!               `------------------------- step(now, input, out) ------------------------'
 //!   group:   Persist  Send  Apply  Restore  Answer  Fate  Role  WantSnapshot
 //! ```
@@ -16,6 +16,7 @@
 //! arrived. Deliberately absent: bytes on the wire, files, retries of requests, when to cut a
 //! snapshot.
 
+mod members;
 mod ready;
 
 use super::election::{CAMPAIGN_TICKS_MAX, campaign_ticks};
@@ -23,7 +24,6 @@ use super::entry::{self, LogClock};
 use super::fate::{Fate, OpenRequests, Ticket};
 use super::lease::{Lease, Silence};
 use super::reads::{ReadMode, Reads};
-use super::replace::{Replacement, next_change};
 use super::tail::Tail;
 use crate::limits::*;
 use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot};
@@ -83,8 +83,8 @@ pub enum Input {
     Applied(u64),
     /// Hands the leadership to another replica (C7).
     Transfer(u64),
-    /// Does the next step of a replacement, if this replica leads and a step can be done.
-    Replace(Replacement),
+    /// Does the next step towards these voters, if this replica leads and a step can be done.
+    Reconcile(Vec<u64>),
     /// A snapshot of the applied state was cut (C15).
     Cut(Cut),
     /// Log time should be told, though there is no request (C4).
@@ -252,7 +252,7 @@ impl Group {
             Input::Persisted(token) => self.persisted(token, out),
             Input::Applied(index) => self.raw.advance_apply_to(index),
             Input::Transfer(to) => self.transfer(to),
-            Input::Replace(plan) => self.replace(plan),
+            Input::Reconcile(wanted) => self.reconcile(&wanted),
             Input::Cut(cut) => self.cut(cut, out),
             Input::Clock => self.tell_time(now_us),
             Input::Reading => self.read_us = Some(now_us),
@@ -290,15 +290,6 @@ impl Group {
         if self.leads() { self.lease.until_us(self.role.term) } else { 0 }
     }
 
-    /// The voter to hand the leadership to, if this replica leads: who has most of the log.
-    pub fn successor(&self) -> Option<u64> {
-        let raft = &self.raw.raft;
-        let voters = self.members();
-        let others = voters.get_voters().iter().filter(|&&id| id != raft.id && self.leads());
-        let matched = |id: &&u64| raft.prs().get(**id).map_or(0, |progress| progress.matched);
-        others.max_by_key(matched).copied()
-    }
-
     /// Requests and reads that are not decided.
     pub fn undecided(&self) -> usize {
         self.open.count() + self.reads.count()
@@ -310,7 +301,8 @@ impl Group {
         self.raw.raft.raft_log.applied() + 1 < self.log().first()
     }
 
-    fn leads(&self) -> bool {
+    /// True if this replica leads.
+    pub fn leads(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
     }
 
@@ -424,31 +416,6 @@ impl Group {
             self.reads.push_at(self.committed(), ticket);
         } else {
             self.reads.push(ticket);
-        }
-    }
-
-    fn transfer(&mut self, to: u64) {
-        let is_voter = self.members().get_voters().contains(&to);
-        if self.leads() && is_voter && to != self.id() {
-            // First of all: the vote that the other one forces may come at any moment from now on.
-            self.lease.end(self.role.term);
-            self.raw.transfer_leader(to);
-        }
-    }
-
-    fn replace(&mut self, plan: Replacement) {
-        let raft = &self.raw.raft;
-        let is_ready = self.leads() && raft.commit_to_current_term() && !raft.has_pending_conf();
-        // A leader does not remove itself: it is asked to hand over first.
-        if !is_ready || plan.from == self.id() {
-            return;
-        }
-        let last = raft.raft_log.last_index();
-        let matched = raft.prs().get(plan.to).map_or(0, |progress| progress.matched);
-        let caught_up = matched > 0 && matched + GROUP_CAUGHT_UP_ENTRIES >= last;
-        if let Some(change) = next_change(&self.members(), plan, caught_up) {
-            // Refused while a transfer is under way; the driver asks again.
-            let _ = self.raw.propose_conf_change(Vec::new(), change);
         }
     }
 

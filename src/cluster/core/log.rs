@@ -24,7 +24,7 @@ use super::message::GroupId;
 use super::table::Table;
 use crate::util::wire::{Source, put_string, put_varint};
 use raft::eraftpb::{Entry, HardState, Snapshot};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 const VERSION: u8 = 1;
 /// Bytes in front of the first item.
@@ -65,6 +65,63 @@ pub struct Stored {
     pub snapshot: Snapshot,
     /// The entries behind it.
     pub entries: Vec<Entry>,
+    /// The records in which they lie.
+    pub places: Places,
+}
+
+/// In which records the entries of a replica lie, as far as they are needed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// Record and first entry in it; the index of the last entry of all.
+    firsts: VecDeque<(u64, u64)>,
+    last: u64,
+    /// Snapshots that wait to be durable, and let entries go then: record, index, and whether one
+    /// was received and lets all go that was before.
+    snapshots: VecDeque<(u64, u64, bool)>,
+}
+
+impl Places {
+    /// A write goes into the record of this number.
+    pub fn take(&mut self, number: u64, write: &Persist) {
+        if let Some(checkpoint) = &write.checkpoint {
+            let (Checkpoint::Own(snapshot) | Checkpoint::Received(snapshot)) = checkpoint;
+            let is_received = matches!(checkpoint, Checkpoint::Received(_));
+            self.snapshots.push_back((number, snapshot.get_metadata().index, is_received));
+        }
+        if let (Some(first), Some(last)) = (write.entries.first(), write.entries.last()) {
+            while self.firsts.pop_back_if(|(_, of)| *of >= first.index).is_some() {}
+            self.firsts.push_back((number, first.index));
+            self.last = last.index;
+        }
+    }
+
+    /// Everything up to this record is durable.
+    pub fn durable(&mut self, number: u64) {
+        while let Some((of, index, is_received)) =
+            self.snapshots.pop_front_if(|(of, ..)| *of <= number)
+        {
+            if is_received {
+                self.firsts.retain(|(record, _)| *record >= of);
+            } else {
+                self.cover(index);
+            }
+        }
+    }
+
+    /// The oldest record that is needed, if there is one.
+    pub fn oldest(&self) -> Option<u64> {
+        self.firsts.front().map(|&(number, _)| number)
+    }
+
+    /// Entries up to `index` are needed no more.
+    fn cover(&mut self, index: u64) {
+        while self.firsts.get(1).is_some_and(|(_, first)| *first <= index.saturating_add(1)) {
+            self.firsts.pop_front();
+        }
+        if self.last <= index {
+            self.firsts.clear();
+        }
+    }
 }
 
 /// What a node starts with.
@@ -209,7 +266,7 @@ impl Recovery {
             return Err(RecordError::Missing(last, number));
         }
         while !source.is_empty() {
-            self.item(&mut source).ok_or(RecordError::Unreadable(last))?;
+            self.item(number, &mut source).ok_or(RecordError::Unreadable(last))?;
         }
         self.state.last = number;
         Ok(())
@@ -223,7 +280,7 @@ impl Recovery {
         }
     }
 
-    fn item(&mut self, source: &mut Source<'_>) -> Option<()> {
+    fn item(&mut self, number: u64, source: &mut Source<'_>) -> Option<()> {
         match source.u8()? {
             NODE => self.state.identity = Some(identity(source)?),
             GROUP => {
@@ -232,7 +289,7 @@ impl Recovery {
                 if stored.replica != replica {
                     *stored = Stored { replica, ..Stored::default() };
                 }
-                stored.take(write);
+                stored.take(number, write);
             }
             REMOVED => {
                 let (group, replica) = (source.u16()?, source.varint()?);
@@ -255,8 +312,10 @@ pub fn recover<'a>(records: impl Iterator<Item = &'a [u8]>) -> Result<NodeStart,
 }
 
 impl Stored {
-    /// What is durable when `write` is, too.
-    pub fn take(&mut self, write: Persist) {
+    /// What is durable when `write` is, too, in the record of this number.
+    pub fn take(&mut self, number: u64, write: Persist) {
+        self.places.take(number, &write);
+        self.places.durable(number);
         match write.checkpoint {
             Some(Checkpoint::Own(snapshot)) => {
                 let index = snapshot.get_metadata().index;

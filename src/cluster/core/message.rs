@@ -50,6 +50,8 @@ pub enum Control {
     Hello(Hello),
     /// The newest table that the sender knows.
     Table(Table),
+    /// The founding table, for a node that is not born to agree to.
+    Found(Table),
     /// A command for the meta group, for its leader to propose.
     Command(Vec<u8>),
 }
@@ -65,8 +67,10 @@ pub struct Hello {
     pub addresses: Addresses,
     /// The nodes that it was told to form a cluster with, itself included, in order.
     pub listed: Vec<String>,
-    /// How far its birth has come.
+    /// How far its birth has come, durably.
     pub stage: Stage,
+    /// It can lead groups: its disk is quick enough, and it is not about to end.
+    pub fit: bool,
 }
 
 /// How far a node's birth has come.
@@ -105,6 +109,10 @@ impl Control {
                 out.push(3);
                 put_string(&mut out, bytes);
             }
+            Control::Found(table) => {
+                out.push(4);
+                table.put(&mut out);
+            }
         }
         out
     }
@@ -117,6 +125,7 @@ impl Control {
             1 => Control::Hello(Hello::read(&mut source)?),
             2 => Control::Table(Table::read(&mut source)?),
             3 => Control::Command(source.string()?.to_vec()),
+            4 => Control::Found(Table::read(&mut source)?),
             _ => return None,
         };
         source.is_empty().then_some(message)
@@ -138,6 +147,7 @@ impl Hello {
         out.push(code);
         out.extend_from_slice(&cluster.to_le_bytes());
         put_varint(out, version);
+        out.push(self.fit.into());
     }
 
     fn read(source: &mut Source<'_>) -> Option<Hello> {
@@ -153,7 +163,8 @@ impl Hello {
             2 => Stage::Member { cluster, version },
             _ => return None,
         };
-        Some(Hello { name, disk, addresses, listed, stage })
+        let fit = codec::flag(source)?;
+        Some(Hello { name, disk, addresses, listed, stage, fit })
     }
 }
 
@@ -174,12 +185,14 @@ mod tests {
                 },
                 listed: vec!["node-1".into(), "node-2".into()],
                 stage,
+                fit: true,
             })
         };
         let member = Stage::Member { cluster: 9, version: 300 };
         let stages = [Stage::Unborn, Stage::Prepared { cluster: 9 }, member];
         let mut all: Vec<Control> = stages.into_iter().map(hello).collect();
         all.extend([Control::Table(Table::example()), Control::Command(vec![1, 2])]);
+        all.push(Control::Found(Table::example()));
         all
     }
 

@@ -6,6 +6,7 @@
 //!   node       all replicas of a node: step(now, NodeInput) -> outputs
 //!     |- table     what the whole cluster agrees on: nodes, placement, replica ids
 //!     |- message   what nodes tell each other
+//!     |- birth     how a cluster comes to be, once
 //!     `- log       records of what is to be durable, and back from them
 //!   group      one replica of one group: step(now, Input) -> outputs
 //!     |- tail      the log that the library reads, as handed to the driver for writing
@@ -25,6 +26,7 @@
 //! panic of the library means that what a node promised is not what it has: it is left to end the
 //! process.
 
+pub mod birth;
 pub mod election;
 pub mod entry;
 pub mod fate;

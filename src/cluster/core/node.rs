@@ -11,23 +11,28 @@
 //! order in which it comes out. The state of the meta group is applied in here.
 //!
 //! Invariants: what promises something leaves after the record that it promises is durable; a
-//! message counts only if it comes from the node on which its replica lives; a replica that the
-//! table does not know any more is ended and never begins again (C1). Deliberately absent: bytes on
-//! the wire, connections, files, threads, clocks.
+//! message counts only if it comes from the node on which its replica lives, and that node said on
+//! this connection which cluster and disk it is of; a replica that the table does not know any more
+//! is ended and never begins again (C1). Deliberately absent: bytes on the wire, connections,
+//! files, threads, clocks.
 
+mod birth;
 mod io;
+mod members;
+mod meta;
 
+use super::birth::{Council, Refusal};
 use super::fate::{Fate, Ticket};
-use super::group::{Committed, Group, Input, Output, Persist, Request, Role, Start, birth};
-use super::log::{Birth, Identity, NodeStart, Record, Stored};
-use super::message::{Control, GroupId, META, NodeId, PeerMessage, node_id};
-use super::table::{Command, Member, Table};
-use super::{entry, log};
+use super::group::{Checkpoint, Group, Input, Output, Persist, Request, Role, Start};
+use super::log::{Birth, Identity, NodeStart, Places, Record, Stored};
+use super::message::{GroupId, META, NodeId, PeerMessage, Stage, node_id};
+use super::table::Table;
 use crate::limits::{CLUSTER_GROUPS, NODE_RECORD_BYTES};
 use crate::util::rng::SplitMix64;
 pub use io::{Event, NodeConfig, NodeError, NodeInput, NodeOutput};
+use meta::Meta;
 use raft::eraftpb::Snapshot;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 /// A replica that runs here.
@@ -35,30 +40,65 @@ struct Replica {
     core: Group,
     /// Who leads, as was told last.
     told: Option<(Role, Option<NodeId>)>,
+    /// The records in which its entries lie.
+    places: Places,
+    /// The last snapshot that was handed over for writing.
+    snapshot: Snapshot,
+    /// When its leadership was handed over last.
+    handed_us: u64,
 }
 
-/// A record that waits to be durable: its number, and what its groups wait for in it.
+/// A record that waits to be durable: its number, and what follows then.
 struct Waiting {
     number: u64,
+    /// Groups that wait for their writes in it.
     tokens: Vec<(GroupId, u64)>,
+    /// What the node may say of itself.
+    stage: Option<Stage>,
+    /// It holds a checkpoint.
+    is_checkpoint: bool,
+}
+
+/// What is known of the log that was written.
+#[derive(Default)]
+struct Log {
+    record: Record,
+    /// What is in the record in the making.
+    tokens: Vec<(GroupId, u64)>,
+    stage: Option<Stage>,
+    is_checkpoint: bool,
+    number: u64,
+    waiting: VecDeque<Waiting>,
+    /// The last checkpoint that is durable.
+    checkpoint: u64,
 }
 
 /// One node.
 pub struct Node {
     id: NodeId,
     config: NodeConfig,
+    random: SplitMix64,
     identity: Identity,
+    /// How far the birth has come, durably.
+    stage: Stage,
+    council: Council,
+    /// What was refused last, so that it is told once.
+    refused: Option<Refusal>,
+    /// The nodes that a birth waits for, as was told last.
+    waits_for: Option<Vec<String>>,
     table: Option<Arc<Table>>,
-    /// The table as the meta group's applied log has it, where there is a replica of that here.
-    meta: Option<Table>,
+    meta: Option<Meta>,
     replicas: BTreeMap<GroupId, Replica>,
+    removed: BTreeSet<(GroupId, u64)>,
     /// The node of each replica that the table knows.
     homes: HashMap<u64, NodeId>,
-    record: Record,
-    /// What is in the record in the making.
-    tokens: Vec<(GroupId, u64)>,
-    number: u64,
-    waiting: VecDeque<Waiting>,
+    log: Log,
+    hello_us: u64,
+    manage_us: u64,
+    /// The disk is quick enough.
+    is_quick: bool,
+    /// It is about to end.
+    ends: bool,
     scratch: Vec<Output>,
 }
 
@@ -71,35 +111,40 @@ impl Node {
         out: &mut Vec<NodeOutput>,
     ) -> Result<Node, NodeError> {
         check_names(&config)?;
-        let is_first = start.identity.is_none();
         let mut random = SplitMix64::new(config.random);
+        let is_first = start.identity.is_none();
         let unborn = || Identity { disk: random.next_u64(), birth: Birth::Unborn };
+        let identity = start.identity.unwrap_or_else(unborn);
         let mut node = Node {
             id: node_id(&config.name),
-            identity: start.identity.unwrap_or_else(unborn),
             config,
+            random,
+            stage: stage_of(&identity.birth),
+            identity,
+            council: Council::default(),
+            refused: None,
+            waits_for: None,
             table: None,
             meta: None,
             replicas: BTreeMap::new(),
+            removed: start.removed,
             homes: HashMap::new(),
-            record: Record::default(),
-            tokens: Vec::new(),
-            number: start.last,
-            waiting: VecDeque::new(),
+            log: Log { number: start.last, ..Log::default() },
+            hello_us: 0,
+            manage_us: 0,
+            is_quick: true,
+            ends: false,
             scratch: Vec::new(),
         };
         if is_first {
-            node.record.node(&node.identity);
+            node.log.record.node(&node.identity);
         }
-        match node.identity.birth.clone() {
-            Birth::Member(table) => {
-                node.learn(table, out);
-                for (group, stored) in start.groups {
-                    node.begin(group, stored, now_us, out)?;
-                }
+        if let Birth::Member(table) = node.identity.birth.clone() {
+            node.know(table, out);
+            for (group, stored) in start.groups {
+                node.begin(now_us, group, stored, out)?;
             }
-            // Until the nodes agree on it with each other, all of them draw the same table.
-            Birth::Unborn | Birth::Prepared(_) => node.found(now_us, out)?,
+            node.follow_table(now_us, out);
         }
         node.flush(out);
         Ok(node)
@@ -109,9 +154,10 @@ impl Node {
     /// clock must run while the process is stopped and never go back.
     pub fn step(&mut self, now_us: u64, input: NodeInput, out: &mut Vec<NodeOutput>) {
         match input {
-            NodeInput::Tick => self.every_group(now_us, out, |_| Some(Input::Tick)),
+            NodeInput::Tick => self.tick(now_us, out),
             NodeInput::Receive { from, message } => self.receive(now_us, from, message, out),
-            NodeInput::PeerUp(_) | NodeInput::PeerDown(_) => {}
+            NodeInput::PeerUp(node) => self.say_hello(node, out),
+            NodeInput::PeerDown(node) => self.council.lose(node),
             NodeInput::Propose { group, requests } => self.propose(now_us, group, requests, out),
             NodeInput::Read { group, ticket, mode } => {
                 if !self.drive(now_us, group, Input::Read(ticket, mode), out) {
@@ -126,27 +172,44 @@ impl Node {
             NodeInput::Cut { group, cut } => self.of_group(now_us, group, Input::Cut(cut), out),
             NodeInput::Clock(group) => self.of_group(now_us, group, Input::Clock, out),
             NodeInput::Transfer { group, to } => self.transfer(now_us, group, to, out),
-            NodeInput::HandOver | NodeInput::SlowDisk(true) => self.hand_over(now_us, out),
-            NodeInput::SlowDisk(false) => {}
+            NodeInput::HandOver => {
+                self.ends = true;
+                self.hand_over(now_us, out);
+            }
+            NodeInput::SlowDisk(is_slow) => {
+                self.is_quick = !is_slow;
+                self.hand_over(now_us, out);
+            }
+            NodeInput::Checkpoint => self.checkpoint(now_us, out),
         }
     }
 
     /// Makes one record of all that is to be durable since the last one. To be called when all
     /// inputs at hand were given, and before waiting.
     pub fn flush(&mut self, out: &mut Vec<NodeOutput>) {
-        if self.record.is_empty() {
+        let log = &mut self.log;
+        if log.record.is_empty() {
             return;
         }
-        self.number += 1;
-        let tokens = std::mem::take(&mut self.tokens);
-        self.waiting.push_back(Waiting { number: self.number, tokens });
-        let record = self.record.finish(self.number);
-        out.push(NodeOutput::Persist { token: self.number, record });
+        log.number += 1;
+        log.waiting.push_back(Waiting {
+            number: log.number,
+            tokens: std::mem::take(&mut log.tokens),
+            stage: log.stage.take(),
+            is_checkpoint: std::mem::take(&mut log.is_checkpoint),
+        });
+        let record = log.record.finish(log.number);
+        out.push(NodeOutput::Persist { token: log.number, record });
     }
 
     /// This node.
     pub fn id(&self) -> NodeId {
         self.id
+    }
+
+    /// Who it is, as far as its disk will have it.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
     }
 
     /// The newest table, if the node is part of a cluster.
@@ -164,108 +227,20 @@ impl Node {
         self.replicas.iter().map(|(&group, replica)| (group, &replica.core))
     }
 
-    fn found(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) -> Result<(), NodeError> {
-        let members = self.config.listed.iter().map(|(name, addresses)| Member {
-            name: name.clone(),
-            disk: node_id(name),
-            addresses: addresses.clone(),
-        });
-        let members: Vec<Member> = members.collect();
-        let seed = members.iter().fold(1, |seed: u64, member| seed.wrapping_add(member.disk));
-        let wall_us = self.config.wall_us;
-        let table = Table::founding(members, self.config.data_groups, [seed, seed], wall_us)
-            .map_err(|_| NodeError::NotListed)?;
-        self.born(table, now_us, out)
-    }
-
-    /// The cluster begins to exist here, in one record: who the node is, and all its replicas.
-    fn born(
-        &mut self,
-        table: Table,
-        now_us: u64,
-        out: &mut Vec<NodeOutput>,
-    ) -> Result<(), NodeError> {
-        self.learn(table.clone(), out);
-        out.push(NodeOutput::Event(Event::Born { cluster: table.cluster }));
-        for (&group, placed) in &table.groups {
-            let Some(replica) = table.replica_on(group, self.id) else { continue };
-            let voters: Vec<u64> = placed.replicas.iter().map(|home| home.replica).collect();
-            let state = if group == META { table.encode() } else { Vec::new() };
-            let snapshot = birth(&voters, table.born_us, &state);
-            let stored = Stored { replica, snapshot, ..Stored::default() };
-            self.record.group(group, replica, &log::whole(&stored));
-            self.begin(group, stored, now_us, out)?;
-        }
-        Ok(())
-    }
-
-    fn begin(
-        &mut self,
-        group: GroupId,
-        stored: Stored,
-        now_us: u64,
-        out: &mut Vec<NodeOutput>,
-    ) -> Result<(), NodeError> {
-        let snapshot = stored.snapshot.clone();
-        let start = Start {
-            replica: stored.replica,
-            hard_state: stored.hard_state,
-            snapshot: stored.snapshot,
-            entries: stored.entries,
-            order: self.order(group),
+    /// The record from which on the log must be kept, and the group that needs it if that is one;
+    /// nothing may be let go before there is a durable checkpoint (C13).
+    pub fn needed_from(&self) -> (u64, Option<GroupId>) {
+        let oldest = |(&group, replica): (&GroupId, &Replica)| {
+            replica.places.oldest().map(|number| (number, Some(group)))
         };
-        let core = Group::new(start, now_us).map_err(|error| NodeError::Group(group, error))?;
-        self.replicas.insert(group, Replica { core, told: None });
-        if group == META {
-            self.restore_table(&snapshot, out)?;
-        } else {
-            out.push(NodeOutput::Begin { group, snapshot });
-        }
-        Ok(())
+        let checkpoint = (self.log.checkpoint, None);
+        self.replicas.iter().filter_map(oldest).chain([checkpoint]).min().unwrap_or(checkpoint)
     }
 
-    /// The replicas of a group, the one that should lead first.
-    fn order(&self, group: GroupId) -> Vec<u64> {
-        let placed = self.table.as_ref().and_then(|table| table.groups.get(&group));
-        let mut homes = placed.map(|placed| placed.replicas.clone()).unwrap_or_default();
-        if let Some(at) = homes.iter().position(|home| Some(home.node) == placed.map(|p| p.leader))
-        {
-            homes[..=at].rotate_right(1);
-        }
-        homes.into_iter().map(|home| home.replica).collect()
-    }
-
-    /// Knows a table from now on, if it is newer than the one before.
-    fn learn(&mut self, table: Table, out: &mut Vec<NodeOutput>) {
-        if self.table.as_ref().is_some_and(|known| known.version >= table.version) {
-            return;
-        }
-        self.homes = table
-            .groups
-            .values()
-            .flat_map(|placed| placed.replicas.iter().chain(&placed.leaving))
-            .map(|home| (home.replica, home.node))
-            .collect();
-        let birth = Birth::Member(table.clone());
-        if self.identity.birth != birth {
-            self.identity.birth = birth;
-            self.record.node(&self.identity);
-        }
-        let table = Arc::new(table);
-        self.table = Some(table.clone());
-        out.push(NodeOutput::Table(table));
-    }
-
-    fn restore_table(
-        &mut self,
-        snapshot: &Snapshot,
-        out: &mut Vec<NodeOutput>,
-    ) -> Result<(), NodeError> {
-        let Some((_, bytes)) = entry::split_time(&snapshot.data) else { return Ok(()) };
-        let table = Table::decode(bytes).ok_or(NodeError::Table)?;
-        self.meta = Some(table.clone());
-        self.learn(table, out);
-        Ok(())
+    fn tick(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
+        self.every_group(now_us, out, |_| Some(Input::Tick));
+        self.advance_birth(now_us, out);
+        self.manage(now_us, out);
     }
 
     fn receive(
@@ -277,29 +252,19 @@ impl Node {
     ) {
         match message {
             PeerMessage::Raft { group, message } => {
-                // A late word of a replica's former life comes from where it lived.
-                if self.homes.get(&message.from) == Some(&from) {
+                // A late word of a replica's former life does not come from where it lives.
+                if self.homes.get(&message.from) == Some(&from) && self.is_vouched_for(from) {
                     self.of_group(now_us, group, Input::Receive(message), out);
                 }
             }
-            PeerMessage::Control(bytes) => match Control::decode(&bytes) {
-                Some(Control::Table(table)) if self.is_of_cluster(&table) => self.learn(table, out),
-                Some(Control::Command(bytes)) => self.command(now_us, bytes, out),
-                _ => {}
-            },
+            PeerMessage::Control(bytes) => self.control(now_us, from, &bytes, out),
         }
     }
 
-    fn is_of_cluster(&self, table: &Table) -> bool {
-        self.table.as_ref().is_some_and(|known| known.cluster == table.cluster)
-    }
-
-    /// Proposes a command for the meta group, if that is led here; its sender sends it again.
-    fn command(&mut self, now_us: u64, bytes: Vec<u8>, out: &mut Vec<NodeOutput>) {
-        if Command::decode(&bytes).is_some() {
-            let request = Request { ticket: 0, bytes };
-            self.of_group(now_us, META, Input::Propose(vec![request]), out);
-        }
+    fn is_vouched_for(&self, node: NodeId) -> bool {
+        let Some(table) = &self.table else { return false };
+        let disk = table.nodes.get(&node).map(|member| member.disk);
+        disk.is_some_and(|disk| self.council.vouches(node, table.cluster, disk))
     }
 
     fn propose(
@@ -318,22 +283,47 @@ impl Node {
     }
 
     fn persisted(&mut self, now_us: u64, number: u64, out: &mut Vec<NodeOutput>) {
-        while let Some(waiting) = self.waiting.pop_front_if(|waiting| waiting.number <= number) {
+        self.replicas.values_mut().for_each(|replica| replica.places.durable(number));
+        while let Some(waiting) = self.log.waiting.pop_front_if(|w| w.number <= number) {
+            if waiting.is_checkpoint {
+                self.log.checkpoint = waiting.number;
+            }
+            if let Some(stage) = waiting.stage {
+                self.reached(stage, out);
+            }
             for (group, token) in waiting.tokens {
                 self.of_group(now_us, group, Input::Persisted(token), out);
             }
         }
     }
 
-    fn transfer(&mut self, now_us: u64, group: GroupId, to: NodeId, out: &mut Vec<NodeOutput>) {
-        let replica = self.table.as_ref().and_then(|table| table.replica_on(group, to));
-        if let Some(replica) = replica {
-            self.of_group(now_us, group, Input::Transfer(replica), out);
+    /// A replica begins to run here.
+    fn begin(
+        &mut self,
+        now_us: u64,
+        group: GroupId,
+        stored: Stored,
+        out: &mut Vec<NodeOutput>,
+    ) -> Result<(), NodeError> {
+        let snapshot = stored.snapshot.clone();
+        let start = Start {
+            replica: stored.replica,
+            hard_state: stored.hard_state,
+            snapshot: stored.snapshot,
+            entries: stored.entries,
+            order: self.order(group),
+        };
+        let core = Group::new(start, now_us).map_err(|error| NodeError::Group(group, error))?;
+        let (places, snapshot) = (stored.places, snapshot);
+        let replica =
+            Replica { core, told: None, places, snapshot: snapshot.clone(), handed_us: 0 };
+        self.replicas.insert(group, replica);
+        if group == META {
+            self.meta = Some(Meta::of(&snapshot).ok_or(NodeError::Table)?);
+        } else {
+            out.push(NodeOutput::Begin { group, snapshot });
         }
-    }
-
-    fn hand_over(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
-        self.every_group(now_us, out, |core| core.successor().map(Input::Transfer));
+        Ok(())
     }
 
     fn every_group(
@@ -362,26 +352,27 @@ impl Node {
         input: Input,
         out: &mut Vec<NodeOutput>,
     ) -> bool {
-        let mut next = Some(input);
-        while let Some(input) = next.take() {
+        let mut inputs = VecDeque::from([input]);
+        while let Some(input) = inputs.pop_front() {
             let Some(replica) = self.replicas.get_mut(&group) else { return false };
             let mut outputs = std::mem::take(&mut self.scratch);
             replica.core.step(now_us, input, &mut outputs);
             for output in outputs.drain(..) {
-                let applied = self.obey(group, output, out);
-                next = applied.or(next);
+                if group == META {
+                    self.obey_meta(now_us, output, &mut inputs, out);
+                } else {
+                    self.obey(group, output, out);
+                }
             }
             self.scratch = outputs;
         }
-        if self.record.size() > NODE_RECORD_BYTES {
+        if self.log.record.size() > NODE_RECORD_BYTES {
             self.flush(out);
         }
         true
     }
 
-    /// Passes an output of a group on. The meta group's state is here: returns what it is to be
-    /// told.
-    fn obey(&mut self, group: GroupId, output: Output, out: &mut Vec<NodeOutput>) -> Option<Input> {
+    fn obey(&mut self, group: GroupId, output: Output, out: &mut Vec<NodeOutput>) {
         match output {
             Output::Persist(write) => self.persist(group, &write),
             Output::Send(message) => {
@@ -390,31 +381,26 @@ impl Node {
                     out.push(NodeOutput::Send { to, message });
                 }
             }
-            Output::Apply(entries) if group == META => return self.apply_table(&entries, out),
             Output::Apply(entries) => out.push(NodeOutput::Apply { group, entries }),
-            Output::Restore(snapshot) if group == META => {
-                let index = snapshot.get_metadata().index;
-                // What cannot be read was written by a later version: nothing is known of it.
-                let _ = self.restore_table(&snapshot, out);
-                return Some(Input::Applied(index));
-            }
             Output::Restore(snapshot) => out.push(NodeOutput::Restore { group, snapshot }),
-            Output::Answer(_) | Output::Fate(..) if group == META => {}
             Output::Answer(tickets) => out.push(NodeOutput::Answer { group, tickets }),
             Output::Fate(fate, tickets) => out.push(NodeOutput::Fate { group, fate, tickets }),
             Output::Role(role) => self.tell_role(group, role, out),
-            Output::WantSnapshot if group == META => return self.cut_table(),
             Output::WantSnapshot => out.push(NodeOutput::WantSnapshot { group }),
         }
-        None
     }
 
     fn persist(&mut self, group: GroupId, write: &Persist) {
-        let Some(replica) = self.replicas.get(&group) else { return };
-        self.record.group(group, replica.core.id(), write);
-        match self.tokens.iter_mut().find(|(of, _)| *of == group) {
+        let Some(replica) = self.replicas.get_mut(&group) else { return };
+        replica.places.take(self.log.number + 1, write);
+        if let Some(Checkpoint::Own(snapshot) | Checkpoint::Received(snapshot)) = &write.checkpoint
+        {
+            replica.snapshot = snapshot.clone();
+        }
+        self.log.record.group(group, replica.core.id(), write);
+        match self.log.tokens.iter_mut().find(|(of, _)| *of == group) {
             Some((_, token)) => *token = write.token,
-            None => self.tokens.push((group, write.token)),
+            None => self.log.tokens.push((group, write.token)),
         }
     }
 
@@ -426,27 +412,18 @@ impl Node {
             out.push(NodeOutput::Role { group, role, leader });
         }
     }
-
-    fn apply_table(&mut self, entries: &[Committed], out: &mut Vec<NodeOutput>) -> Option<Input> {
-        let index = entries.last()?.index;
-        let mut table = self.meta.take()?;
-        for batch in entries.iter().filter_map(|committed| entry::decode(&committed.data)) {
-            for command in batch.requests.into_iter().filter_map(Command::decode) {
-                table.apply(&command);
-            }
-        }
-        self.learn(table.clone(), out);
-        self.meta = Some(table);
-        Some(Input::Applied(index))
-    }
-
-    fn cut_table(&mut self) -> Option<Input> {
-        None
-    }
 }
 
 fn refuse(group: GroupId, tickets: Vec<Ticket>, out: &mut Vec<NodeOutput>) {
     out.push(NodeOutput::Fate { group, fate: Fate::Refused, tickets });
+}
+
+fn stage_of(birth: &Birth) -> Stage {
+    match birth {
+        Birth::Unborn => Stage::Unborn,
+        Birth::Prepared(table) => Stage::Prepared { cluster: table.cluster },
+        Birth::Member(table) => Stage::Member { cluster: table.cluster, version: table.version },
+    }
 }
 
 fn check_names(config: &NodeConfig) -> Result<(), NodeError> {
@@ -463,9 +440,10 @@ fn check_names(config: &NodeConfig) -> Result<(), NodeError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::core::group::Cut;
     use crate::cluster::core::log::recover;
     use crate::cluster::core::reads::ReadMode;
-    use crate::limits::GROUP_CAMPAIGN_TICKS_MIN;
+    use crate::cluster::core::table::Addresses;
     use raft::StateRole;
 
     /// Three nodes whose disks and net are as fast as they are reliable.
@@ -477,13 +455,14 @@ mod tests {
         applied: Vec<Vec<(GroupId, u64, Vec<Ticket>)>>,
         fates: Vec<(Fate, Ticket)>,
         answered: Vec<Ticket>,
+        events: Vec<(usize, Event)>,
     }
 
     fn config(number: usize) -> NodeConfig {
-        let listed = Table::example().nodes.into_values();
+        let listed = (1..4).map(|node| (format!("node-{node}"), Addresses::default()));
         NodeConfig {
             name: format!("node-{}", number + 1),
-            listed: listed.map(|member| (member.name, member.addresses)).collect(),
+            listed: listed.collect(),
             data_groups: CLUSTER_GROUPS as GroupId,
             random: number as u64,
             wall_us: 1_000_000,
@@ -499,6 +478,7 @@ mod tests {
                 applied: vec![Vec::new(); 3],
                 fates: Vec::new(),
                 answered: Vec::new(),
+                events: Vec::new(),
             };
             trio.start();
             trio
@@ -518,6 +498,37 @@ mod tests {
                 let inputs: Vec<_> = inputs.collect();
                 inputs.into_iter().for_each(|(at, input)| self.step(at, input));
             }
+            (0..3).for_each(|at| self.connect(at));
+        }
+
+        fn connect(&mut self, at: usize) {
+            for other in (0..3).filter(|&other| other != at) {
+                let (id, other_id) = (self.nodes[at].id(), self.nodes[other].id());
+                self.step(at, NodeInput::PeerUp(other_id));
+                self.step(other, NodeInput::PeerDown(id));
+                self.step(other, NodeInput::PeerUp(id));
+            }
+        }
+
+        /// One node starts with this log.
+        fn restart(&mut self, at: usize, log: Vec<Vec<u8>>) {
+            self.logs[at] = log;
+            let start = recover(self.logs[at].iter().map(|record| &record[..])).unwrap();
+            let mut out = Vec::new();
+            let config = NodeConfig { random: self.now_us, ..config(at) };
+            self.nodes[at] = Node::new(config, start, self.now_us, &mut out).unwrap();
+            self.applied[at].clear();
+            let inputs: Vec<_> = out.into_iter().filter_map(|o| self.obey(at, o)).collect();
+            inputs.into_iter().for_each(|(at, input)| self.step(at, input));
+            self.connect(at);
+        }
+
+        /// Born, and led as the table proposes.
+        fn led() -> Trio {
+            let mut trio = Trio::new();
+            trio.pass(60);
+            trio.expect_leaders();
+            trio
         }
 
         fn at(&self, id: NodeId) -> usize {
@@ -566,6 +577,20 @@ mod tests {
                     self.answered.extend(tickets);
                     None
                 }
+                NodeOutput::Restore { group, snapshot } => {
+                    let index = snapshot.get_metadata().index;
+                    Some((at, NodeInput::Applied { group, index }))
+                }
+                NodeOutput::WantSnapshot { group } => {
+                    let of_group = self.applied[at].iter().filter(|(of, ..)| *of == group);
+                    let index = of_group.map(|&(_, index, _)| index).max()?;
+                    let cut = Cut { index, time_us: 9, data: Vec::new(), keep_from: index };
+                    Some((at, NodeInput::Cut { group, cut }))
+                }
+                NodeOutput::Event(event) => {
+                    self.events.push((at, event));
+                    None
+                }
                 _ => None,
             }
         }
@@ -590,16 +615,93 @@ mod tests {
 
     #[test]
     fn every_group_is_led_by_the_node_that_the_table_proposes() {
-        let mut trio = Trio::new();
-        trio.pass(GROUP_CAMPAIGN_TICKS_MIN + 2);
+        let trio = Trio::led();
         assert_eq!(trio.nodes[0].groups().count(), CLUSTER_GROUPS + 1);
+        let tables: Vec<_> = trio.nodes.iter().map(|node| node.table().cloned()).collect();
+        assert!(tables[0].is_some() && tables[0] == tables[1] && tables[1] == tables[2]);
+    }
+
+    #[test]
+    fn a_node_without_its_disk_gets_new_replicas_and_leads_again() {
+        let mut trio = Trio::led();
+        let before = trio.nodes[2].table().unwrap().clone();
+        trio.step(trio.leader(5)[0], write(5, 77));
+        trio.restart(2, Vec::new());
+        assert_eq!(trio.nodes[2].groups().count(), 0, "it does not vote");
+        trio.pass(300);
+        let after = trio.nodes[2].table().unwrap().clone();
+        assert!(trio.events.contains(&(2, Event::Joined { cluster: after.cluster })));
+        for (group, placed) in &after.groups {
+            assert!(placed.leaving.is_empty(), "group {group}");
+            let id = trio.nodes[2].id();
+            assert_ne!(after.replica_on(*group, id), before.replica_on(*group, id));
+            let wanted: Vec<u64> = placed.replicas.iter().map(|home| home.replica).collect();
+            assert!(trio.nodes[2].group(*group).unwrap().is_settled(&wanted), "group {group}");
+        }
+        trio.expect_leaders();
+        let log = trio.logs[2].clone();
+        trio.restart(2, log);
+        trio.pass(100);
         trio.expect_leaders();
     }
 
     #[test]
-    fn a_write_is_applied_everywhere_and_still_there_after_a_restart() {
+    fn a_directory_that_was_replaced_does_not_come_back() {
+        let mut trio = Trio::led();
+        let old = trio.logs[2].clone();
+        trio.restart(2, Vec::new());
+        trio.pass(200);
+        trio.restart(2, old);
+        trio.pass(30);
+        assert!(trio.events.contains(&(2, Event::Refused(Refusal::Retired))));
+        assert_eq!(trio.nodes[2].groups().count(), 0);
+    }
+
+    #[test]
+    fn nobody_is_born_while_one_is_silent() {
         let mut trio = Trio::new();
-        trio.pass(GROUP_CAMPAIGN_TICKS_MIN + 2);
+        let start = NodeStart::default();
+        let mut out = Vec::new();
+        trio.nodes[2] = Node::new(config(2), start, 0, &mut out).unwrap();
+        let mut alone = Node::new(config(0), NodeStart::default(), 0, &mut out).unwrap();
+        (1..100).for_each(|tick| alone.step(tick * 50_000, NodeInput::Tick, &mut out));
+        alone.flush(&mut out);
+        assert_eq!(alone.groups().count(), 0);
+        let waits = |output: &NodeOutput| matches!(output, NodeOutput::Event(Event::Waits(_)));
+        assert_eq!(out.iter().filter(|output| waits(output)).count(), 1, "said once");
+    }
+
+    #[test]
+    fn behind_a_checkpoint_the_log_before_it_is_needed_for_entries_only() {
+        let mut trio = Trio::led();
+        let leader = trio.leader(5)[0];
+        trio.step(leader, write(5, 77));
+        assert_eq!(trio.nodes[leader].needed_from().0, 0, "no checkpoint yet");
+        for group in 0..CLUSTER_GROUPS as GroupId {
+            let index = trio.nodes[leader].group(group).unwrap().committed();
+            let cut = Cut { index, time_us: 9, data: vec![3], keep_from: 1 };
+            trio.step(leader, NodeInput::Cut { group, cut });
+        }
+        trio.step(leader, NodeInput::Checkpoint);
+        let last = trio.logs[leader].len() as u64;
+        assert_eq!(trio.nodes[leader].needed_from(), (last, None));
+        trio.step(leader, write(5, 78));
+        let whole = trio.logs[leader].clone();
+        let needed = &whole[last as usize - 1..];
+        let start = |log: &[Vec<u8>]| {
+            let mut start = recover(log.iter().map(|record| &record[..])).unwrap();
+            // Where entries lay that are needed no more is not known without them.
+            start.groups.values_mut().for_each(|stored| stored.places = Places::default());
+            start
+        };
+        assert!(start(needed) == start(&whole));
+        assert_eq!(start(needed).groups[&5].snapshot.data.len(), 9);
+        assert_eq!(start(needed).groups[&5].entries.len(), 1);
+    }
+
+    #[test]
+    fn a_write_is_applied_everywhere_and_still_there_after_a_restart() {
+        let mut trio = Trio::led();
         let leader = trio.leader(5)[0];
         trio.step(leader, write(5, 77));
         trio.step((leader + 1) % 3, write(5, 78));
@@ -616,15 +718,14 @@ mod tests {
         let table = trio.nodes[0].table().cloned();
         trio.applied = vec![Vec::new(); 3];
         trio.start();
-        trio.pass(GROUP_CAMPAIGN_TICKS_MIN + 2);
+        trio.pass(40);
         assert_eq!(trio.nodes[0].table().cloned(), table);
         assert!((0..3).all(|at| trio.applied[at].contains(&(5, 3, vec![]))), "applied once more");
     }
 
     #[test]
     fn a_node_that_ends_hands_its_groups_over() {
-        let mut trio = Trio::new();
-        trio.pass(GROUP_CAMPAIGN_TICKS_MIN + 2);
+        let mut trio = Trio::led();
         trio.step(0, NodeInput::HandOver);
         let groups = (0..CLUSTER_GROUPS as GroupId).chain([META]);
         assert!(groups.clone().all(|group| trio.leader(group).len() == 1));
@@ -633,8 +734,7 @@ mod tests {
 
     #[test]
     fn a_replica_is_heard_only_from_the_node_that_it_lives_on() {
-        let mut trio = Trio::new();
-        trio.pass(GROUP_CAMPAIGN_TICKS_MIN + 2);
+        let mut trio = Trio::led();
         let core = trio.nodes[1].group(0).unwrap();
         let (to, term) = (trio.nodes[0].group(0).unwrap().id(), core.role().term + 5);
         let mut message =

@@ -1,44 +1,55 @@
-//! Replacement of one replica by another: learner, caught up, both configurations, removal.
+//! From the replicas that a group has to those that it should have, one safe step at a time.
 //!
 //! ```text
 //!   voters 1 2 3 -> 1 2 3, learner 4 -> (1 2 3 and 1 2 4) -> 1 2 4
 //! ```
 //!
-//! Each step is one change in the group's log, so a new leader goes on where the last one was. The
-//! way out of the joint configuration is a step too, and not left to the library, which forgets it
-//! when the leader changes in between. A replica's id is never used twice (C1).
+//! Each step is one change in the group's log, so a new leader goes on where the last one was, also
+//! if other replicas are wanted by then. The way out of the joint configuration is a step too, and
+//! not left to the library, which forgets it when the leader changes in between. A replica's id is
+//! never used twice (C1).
 
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState,
 };
 
-/// One replica takes another's place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Replacement {
-    /// The replica that leaves.
-    pub from: u64,
-    /// The replica that comes, with an id that was never used before.
-    pub to: u64,
-}
-
-/// The change to propose next in a group with configuration `conf`; `None` if nothing is to be done
-/// now. `caught_up` tells whether the new replica has nearly all of the log.
-pub fn next_change(conf: &ConfState, plan: Replacement, caught_up: bool) -> Option<ConfChangeV2> {
-    let Replacement { from, to } = plan;
+/// The change to propose next in a group with configuration `conf` that should have the voters
+/// `wanted`; `None` if nothing is to be done now. `caught_up` tells whether a learner has nearly
+/// all of the log.
+pub fn next_change(
+    conf: &ConfState,
+    wanted: &[u64],
+    caught_up: impl Fn(u64) -> bool,
+) -> Option<ConfChangeV2> {
     if !conf.get_voters_outgoing().is_empty() {
         return Some(ConfChangeV2::default());
     }
-    let is_voter = conf.get_voters().contains(&to);
-    if !is_voter && !conf.get_learners().contains(&to) {
-        return Some(change(vec![single(ConfChangeType::AddLearnerNode, to)]));
+    let is_voter = |id: &u64| conf.get_voters().contains(id);
+    let is_learner = |id: &u64| conf.get_learners().contains(id);
+    let missing = || wanted.iter().copied().filter(|id| !is_voter(id));
+    let surplus = || conf.get_voters().iter().copied().filter(|id| !wanted.contains(id));
+    // One that was to come and was lost on the way.
+    let given_up = conf.get_learners().iter().find(|id| !wanted.contains(id));
+    if let Some(&id) = given_up {
+        return Some(change(vec![single(ConfChangeType::RemoveNode, id)]));
     }
-    let leaves =
-        conf.get_voters().contains(&from).then(|| single(ConfChangeType::RemoveNode, from));
-    if is_voter {
-        return leaves.map(|leaves| change(vec![leaves]));
+    if let Some(id) = missing().find(|id| !is_learner(id)) {
+        return Some(change(vec![single(ConfChangeType::AddLearnerNode, id)]));
     }
-    let both = leaves.into_iter().chain([single(ConfChangeType::AddNode, to)]).collect();
-    caught_up.then(|| change(both))
+    let comes = missing().find(|&id| caught_up(id));
+    // Without one that comes, only what is too much goes.
+    let goes = surplus().next().filter(|_| comes.is_some() || missing().next().is_none());
+    let goes = goes.map(|id| single(ConfChangeType::RemoveNode, id));
+    let comes = comes.map(|id| single(ConfChangeType::AddNode, id));
+    let changes: Vec<_> = goes.into_iter().chain(comes).collect();
+    (!changes.is_empty()).then(|| change(changes))
+}
+
+/// True if a group has the voters `wanted`, and nothing else.
+pub fn is_settled(conf: &ConfState, wanted: &[u64]) -> bool {
+    let is_simple = conf.get_voters_outgoing().is_empty() && conf.get_learners().is_empty();
+    let voters = conf.get_voters();
+    is_simple && voters.len() == wanted.len() && wanted.iter().all(|id| voters.contains(id))
 }
 
 fn single(kind: ConfChangeType, id: u64) -> ConfChangeSingle {
@@ -61,27 +72,47 @@ fn change(singles: Vec<ConfChangeSingle>) -> ConfChangeV2 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
 
-    const PLAN: Replacement = Replacement { from: 3, to: 4 };
-
-    fn kinds(conf: &ConfState, caught_up: bool) -> Option<Vec<(ConfChangeType, u64)>> {
-        let change = next_change(conf, PLAN, caught_up)?;
+    fn kinds(
+        conf: &ConfState,
+        wanted: &[u64],
+        caught_up: bool,
+    ) -> Option<Vec<(ConfChangeType, u64)>> {
+        let change = next_change(conf, wanted, |_| caught_up)?;
         Some(change.get_changes().iter().map(|c| (c.get_change_type(), c.node_id)).collect())
     }
 
     #[test]
     fn the_steps_of_a_replacement() {
-        use ConfChangeType::{AddLearnerNode, AddNode, RemoveNode};
+        let wanted = [1, 2, 4];
         let before = ConfState::from((vec![1, 2, 3], vec![]));
-        assert_eq!(kinds(&before, false), Some(vec![(AddLearnerNode, 4)]));
+        assert_eq!(kinds(&before, &wanted, false), Some(vec![(AddLearnerNode, 4)]));
         let learning = ConfState::from((vec![1, 2, 3], vec![4]));
-        assert_eq!(kinds(&learning, false), None);
-        assert_eq!(kinds(&learning, true), Some(vec![(RemoveNode, 3), (AddNode, 4)]));
+        assert_eq!(kinds(&learning, &wanted, false), None);
+        assert_eq!(kinds(&learning, &wanted, true), Some(vec![(RemoveNode, 3), (AddNode, 4)]));
         let mut joint = ConfState::from((vec![1, 2, 4], vec![]));
         joint.set_voters_outgoing(vec![1, 2, 3]);
-        assert_eq!(kinds(&joint, true), Some(vec![]));
+        assert_eq!(kinds(&joint, &wanted, true), Some(vec![]));
         let after = ConfState::from((vec![1, 2, 4], vec![]));
-        assert_eq!(kinds(&after, true), None);
+        assert_eq!(kinds(&after, &wanted, true), None);
+        assert!(is_settled(&after, &wanted) && !is_settled(&joint, &wanted));
+        assert!(!is_settled(&learning, &wanted));
+    }
+
+    #[test]
+    fn a_replacement_that_is_lost_itself_is_replaced() {
+        let wanted = [1, 2, 5];
+        let learning = ConfState::from((vec![1, 2, 3], vec![4]));
+        assert_eq!(kinds(&learning, &wanted, true), Some(vec![(RemoveNode, 4)]));
+        let voting = ConfState::from((vec![1, 2, 4], vec![5]));
+        assert_eq!(kinds(&voting, &wanted, true), Some(vec![(RemoveNode, 4), (AddNode, 5)]));
+    }
+
+    #[test]
+    fn what_is_too_much_goes_when_nobody_is_missing() {
+        let more = ConfState::from((vec![1, 2, 3, 4], vec![]));
+        assert_eq!(kinds(&more, &[1, 2, 4], false), Some(vec![(RemoveNode, 3)]));
     }
 
     #[test]

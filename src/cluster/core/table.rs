@@ -73,6 +73,8 @@ pub struct Table {
     pub hash_seed: u64,
     /// What entries may mean: the newest version that all nodes understand (C16).
     pub apply_version: u32,
+    /// Replica ids below this one were born with the cluster.
+    pub first_later: u64,
     /// The next replica id to give out.
     pub next_replica: u64,
     /// The nodes.
@@ -86,6 +88,10 @@ pub struct Table {
 pub enum Command {
     /// A node is somewhere else now.
     Moved(NodeId, Addresses),
+    /// A node lost its disk and comes back with another one: its replicas are to be replaced.
+    Rejoined(NodeId, u64, Addresses),
+    /// A group has the replicas that it should have, and these left it.
+    Settled(GroupId, Vec<u64>),
 }
 
 impl Table {
@@ -118,6 +124,7 @@ impl Table {
             born_us,
             hash_seed: random[1],
             apply_version: 1,
+            first_later: next_replica,
             next_replica,
             nodes,
             groups,
@@ -133,16 +140,43 @@ impl Table {
     /// Applies a command; true if it changed something.
     pub fn apply(&mut self, command: &Command) -> bool {
         let changed = match command {
-            Command::Moved(node, addresses) => match self.nodes.get_mut(node) {
-                Some(member) if member.addresses != *addresses => {
-                    member.addresses = addresses.clone();
-                    true
-                }
-                _ => false,
-            },
+            Command::Moved(node, addresses) => self.moved(*node, addresses),
+            Command::Rejoined(node, disk, addresses) => self.rejoined(*node, *disk, addresses),
+            Command::Settled(group, gone) => self.settled(*group, gone),
         };
         self.version += u64::from(changed);
         changed
+    }
+
+    fn moved(&mut self, node: NodeId, addresses: &Addresses) -> bool {
+        let member = self.nodes.get_mut(&node);
+        let Some(member) = member.filter(|member| member.addresses != *addresses) else {
+            return false;
+        };
+        member.addresses = addresses.clone();
+        true
+    }
+
+    /// Every replica of the node gets a new id: what the lost disk had acknowledged is not there.
+    fn rejoined(&mut self, node: NodeId, disk: u64, addresses: &Addresses) -> bool {
+        let member = self.nodes.get_mut(&node).filter(|member| member.disk != disk);
+        let Some(member) = member else { return false };
+        (member.disk, member.addresses) = (disk, addresses.clone());
+        for placed in self.groups.values_mut() {
+            for home in placed.replicas.iter_mut().filter(|home| home.node == node) {
+                placed.leaving.push(*home);
+                home.replica = self.next_replica;
+                self.next_replica += 1;
+            }
+        }
+        true
+    }
+
+    fn settled(&mut self, group: GroupId, gone: &[u64]) -> bool {
+        let Some(placed) = self.groups.get_mut(&group) else { return false };
+        let before = placed.leaving.len();
+        placed.leaving.retain(|home| !gone.contains(&home.replica));
+        placed.leaving.len() < before
     }
 
     /// The bytes of the table.
@@ -164,8 +198,10 @@ impl Table {
         out.push(VERSION);
         let numbers = [self.cluster, self.born_us, self.hash_seed];
         numbers.iter().for_each(|number| out.extend_from_slice(&number.to_le_bytes()));
-        let numbers = [self.version, self.apply_version.into(), self.next_replica];
-        numbers.iter().for_each(|&number| put_varint(out, number));
+        put_varint(out, self.version);
+        put_varint(out, self.apply_version.into());
+        put_varint(out, self.first_later);
+        put_varint(out, self.next_replica);
         put_varint(out, self.nodes.len() as u64);
         self.nodes.values().for_each(|member| member.put(out));
         put_varint(out, self.groups.len() as u64);
@@ -185,7 +221,7 @@ impl Table {
         let (cluster, born_us, hash_seed) = (source.u64()?, source.u64()?, source.u64()?);
         let version = source.varint()?;
         let apply_version = source.varint()?.try_into().ok()?;
-        let next_replica = source.varint()?;
+        let (first_later, next_replica) = (source.varint()?, source.varint()?);
         let count = codec::count(source)?;
         let nodes = (0..count).map(|_| Member::read(source));
         let nodes = nodes.map(|member| member.map(|member| (node_id(&member.name), member)));
@@ -198,6 +234,7 @@ impl Table {
             born_us,
             hash_seed,
             apply_version,
+            first_later,
             next_replica,
             nodes,
             groups,
@@ -244,6 +281,17 @@ impl Command {
                 out.extend_from_slice(&node.to_le_bytes());
                 addresses.put(&mut out);
             }
+            Command::Rejoined(node, disk, addresses) => {
+                out.push(2);
+                out.extend_from_slice(&node.to_le_bytes());
+                out.extend_from_slice(&disk.to_le_bytes());
+                addresses.put(&mut out);
+            }
+            Command::Settled(group, gone) => {
+                out.push(3);
+                out.extend_from_slice(&group.to_le_bytes());
+                codec::put_ids(&mut out, gone);
+            }
         }
         out
     }
@@ -254,6 +302,11 @@ impl Command {
         let kind = (source.u8()? == VERSION).then(|| source.u8())??;
         let command = match kind {
             1 => Command::Moved(source.u64()?, Addresses::read(&mut source)?),
+            2 => {
+                let (node, disk) = (source.u64()?, source.u64()?);
+                Command::Rejoined(node, disk, Addresses::read(&mut source)?)
+            }
+            3 => Command::Settled(source.u16()?, codec::ids(&mut source)?),
             _ => return None,
         };
         source.is_empty().then_some(command)
@@ -335,5 +388,26 @@ mod tests {
         assert!(!table.apply(&command));
         assert!(!table.apply(&Command::Moved(5, addresses)), "an unknown node");
         assert_eq!(table, after);
+    }
+
+    #[test]
+    fn a_node_with_another_disk_gets_new_replica_ids_until_the_old_ones_left() {
+        let mut table = Table::example();
+        let node = node_id("node-2");
+        let before = table.clone();
+        let command = Command::Rejoined(node, 99, Addresses::default());
+        assert_eq!(Command::decode(&command.encode()), Some(command.clone()));
+        assert!(table.apply(&command) && !table.apply(&command));
+        assert_eq!(table.next_replica, before.next_replica + 3);
+        for (group, placed) in &table.groups {
+            let old = before.replica_on(*group, node).unwrap();
+            assert!(table.replica_on(*group, node).unwrap() >= table.first_later);
+            assert_eq!(placed.leaving, [Home { replica: old, node }]);
+        }
+        let old = before.replica_on(1, node).unwrap();
+        let settled = Command::Settled(1, vec![old]);
+        assert_eq!(Command::decode(&settled.encode()), Some(settled.clone()));
+        assert!(table.apply(&settled) && !table.apply(&settled));
+        assert!(table.groups[&1].leaving.is_empty());
     }
 }

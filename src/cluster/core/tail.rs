@@ -91,6 +91,11 @@ impl Tail {
         self.entries.extend(entries.iter().cloned());
     }
 
+    /// The hard state that was handed over last.
+    pub fn hard_state(&self) -> &HardState {
+        &self.hard_state
+    }
+
     /// Notes the hard state that was handed over.
     pub fn set_hard_state(&mut self, hard_state: HardState) {
         self.hard_state = hard_state;

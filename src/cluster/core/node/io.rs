@@ -1,5 +1,6 @@
 //! What goes into a node and what comes out of it.
 
+use super::super::birth::Refusal;
 use super::super::fate::{Fate, Ticket};
 use super::super::group::{Committed, Cut, Request, Role, StartError};
 use super::super::message::{GroupId, NodeId, PeerMessage};
@@ -86,6 +87,9 @@ pub enum NodeInput {
     HandOver,
     /// The disk has become too slow to lead, or has recovered.
     SlowDisk(bool),
+    /// The log has grown: state everything anew that lies far behind in it (C13). What must be kept
+    /// then is what [`Node::needed_from`](super::Node::needed_from) says.
+    Checkpoint,
 }
 
 /// What is to be done.
@@ -176,6 +180,22 @@ pub enum Event {
     Born {
         /// Which cluster.
         cluster: u64,
+    },
+    /// The node was let into this cluster with an empty disk, and gets everything from others.
+    Joined {
+        /// Which cluster.
+        cluster: u64,
+    },
+    /// The cluster is not formed before these nodes answer.
+    Waits(Vec<String>),
+    /// Something is wrong that a person has to mend.
+    Refused(Refusal),
+    /// The leadership of a group is handed to another node.
+    HandsOver {
+        /// Which group.
+        group: GroupId,
+        /// To whom.
+        to: NodeId,
     },
 }
 
