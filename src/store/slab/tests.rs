@@ -44,9 +44,13 @@ fn any_class(rng: &mut SplitMix64) -> Class {
     }
 }
 
-/// A slabs of its own; its regions stay, as those of all slabs do.
+/// A slabs of its own; its regions stay, as those of all slabs do. Named in a list, so that who
+/// looks for leaks finds it.
 fn new_slabs() -> &'static Slabs {
-    Box::leak(Box::new(Slabs::new()))
+    static ALL: Mutex<Vec<&Slabs>> = Mutex::new(Vec::new());
+    let slabs: &'static Slabs = Box::leak(Box::new(Slabs::new()));
+    ALL.lock().expect("nobody panics with the list").push(slabs);
+    slabs
 }
 
 /// Which intervals of addresses are out, naively.
