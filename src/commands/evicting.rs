@@ -125,11 +125,11 @@ fn choice(node: &Node) -> Option<Choice> {
     Some(Choice { volatile_only, by })
 }
 
-/// Whether keys are evicted by how they are used.
+/// Whether keys are evicted by how often they are used.
 pub fn counts_uses(node: &Node) -> bool {
     use EvictionPolicy as P;
-    let by_use = [P::AllKeysLru, P::VolatileLru, P::AllKeysLfu, P::VolatileLfu];
-    node.config.hot.maxmemory() != 0 && by_use.contains(&node.config.hot.maxmemory_policy())
+    let by_count = [P::AllKeysLfu, P::VolatileLfu];
+    node.config.hot.maxmemory() != 0 && by_count.contains(&node.config.hot.maxmemory_policy())
 }
 
 /// Makes room for a command that needs memory; false if it must be refused.

@@ -2,15 +2,17 @@
 //!
 //! ```text
 //!   hit      sets the mark of the slot, if it is clear
-//!   hand     meets 8 or 16 keys: takes their marks (each counts as a use, in the slot's level and
-//!            in the shard's sketch) and names the one that was used least
+//!   hand     meets 6 or 16 keys, takes their marks, and names the one that is worth least:
+//!     recency    an age in the slot's level: new again by a mark, older by a visit without one
+//!     frequency  far below or above the average use of the shard's keys, by a sketch; and among
+//!                those between, how often it was found in use since it came (the level)
 //!   insert   counts as a use in the sketch, so a key that comes back is remembered
 //! ```
 //!
 //! The hand moves in hash order, which has nothing to do with the order of insertion or use. So
 //! a scan or a loop longer than memory cannot flush what is popular, as it does with an exact
-//! order of recency; and the sketch, which outlives the keys, tells a key that is used now and
-//! then from one that came once. `docs/decisions/0018-eviction.md` has the miss ratios.
+//! order of recency. A key that has just come is older than one that was found in use, so those
+//! that come once go first. `docs/decisions/0020-worth-of-a-key.md` has the miss ratios.
 //!
 //! Nothing here depends on the configuration beyond a [`Choice`]; nothing is removed here: whoever
 //! removes must write a record of it first (rule E3).
@@ -21,6 +23,7 @@ pub(super) use sketch::Sketch;
 
 use super::entry::EntryRef;
 use super::held::Held;
+use super::segment::LEVEL_MAX;
 use super::shard::ShardState;
 use super::table::{Locked, Met, fingerprint};
 use super::used::used_before;
@@ -39,9 +42,9 @@ pub struct Choice {
 /// An order of eviction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// The least used; what was popular is forgotten soon.
+    /// The one that was not in use for longest, about.
     Recency,
-    /// The least used; what was popular is forgotten late.
+    /// The least used.
     Frequency,
     /// Any: whichever comes next in hash order.
     Any,
@@ -53,19 +56,14 @@ impl By {
     /// Keys that are compared for each one that goes.
     fn window(self) -> usize {
         match self {
-            By::Recency => 8,
+            By::Recency => 6,
             By::Frequency => 16,
             By::Any | By::Deadline => 1,
         }
     }
 
-    /// Uses for every two counters of the sketch after which all are halved.
-    fn patience(self) -> u64 {
-        if self == By::Frequency { 32 } else { 1 }
-    }
-
     fn uses_sketch(self) -> bool {
-        matches!(self, By::Recency | By::Frequency)
+        self == By::Frequency
     }
 }
 
@@ -88,7 +86,7 @@ impl Held<'_> {
     pub fn candidate(&mut self, pin: &Pin, shard: u16, choice: Choice) -> Option<Candidate> {
         let locked = self.locked_mut(shard);
         if choice.by.uses_sketch() {
-            keep_sketch(locked, choice.by);
+            keep_sketch(locked);
         }
         match choice.by {
             By::Deadline => nearest(locked, pin),
@@ -107,15 +105,37 @@ impl Held<'_> {
 }
 
 /// Makes the sketch of the shard, or lets it grow with the shard.
-fn keep_sketch(locked: &mut Locked<'_, ShardState>, by: By) {
+fn keep_sketch(locked: &mut Locked<'_, ShardState>) {
     let keys = (0..DATABASES as u8).map(|db| locked.keys(db)).sum();
     let slot = &mut locked.state_mut().sketch;
     let before = slot.as_ref().map_or(0, Sketch::bytes) as i64;
-    let sketch = slot.get_or_insert_with(|| Sketch::new(by.patience()));
-    sketch.set_patience(by.patience());
+    let sketch = slot.get_or_insert_with(|| Sketch::new(SKETCH_PATIENCE));
     sketch.fit(keys);
     let growth = sketch.bytes() as i64 - before;
     locked.account(growth);
+}
+
+/// Uses for every two counters of a sketch after which all are halved.
+const SKETCH_PATIENCE: u64 = 32;
+
+/// By recency levels go round: from the oldest, [`OLDEST`], up to 7 and over 0, which is that of a
+/// new key, to [`IN_USE`].
+const IN_USE: u8 = 2;
+const OLDEST: u8 = IN_USE + 1;
+
+/// How young a level is by recency, 0 to 7.
+fn youth(level: u8) -> u8 {
+    level.wrapping_sub(OLDEST) & LEVEL_MAX
+}
+
+/// The level of an entry that was found in use.
+pub(super) fn level_in_use(level: u8, counts: bool) -> u8 {
+    if counts { (level + 1).min(LEVEL_MAX) } else { IN_USE }
+}
+
+/// The level of an entry by recency that the hand passed without a mark.
+fn level_aged(level: u8) -> u8 {
+    if youth(level) == 0 { level } else { level.wrapping_sub(1) & LEVEL_MAX }
 }
 
 /// What has been met so far.
@@ -124,33 +144,18 @@ struct Window<'p> {
     seen: usize,
 }
 
+/// The key that is worth least of those that the hand meets.
 fn least_used(locked: &mut Locked<'_, ShardState>, pin: &Pin, choice: Choice) -> Option<Candidate> {
-    let now_ms = locked.state().clock;
-    let used = used_before(now_ms / 1000, 0);
     let mut window = Window { best: None, seen: 0 };
     let mut hand = locked.state().hand;
-    let mut sketch = locked.state_mut().sketch.take()?;
+    let mut judge =
+        Judge { choice, now_ms: locked.state().clock, sketch: locked.state_mut().sketch.take() };
     let begin = hand;
     for _ in 0..EVICT_HOMES_MAX {
         let db = hand.db;
-        let mut meet = |mut met: Met<'_>| {
-            let was_used = met.take_mark();
-            if was_used {
-                sketch.add(met.fingerprint);
-                met.raise_level();
-                met.entry.set_used(used);
-            }
-            if choice.volatile_only && met.entry.deadline().is_none() {
-                return None;
-            }
-            let is_dead = met.entry.is_expired(now_ms);
-            let count = u64::from(sketch.count(met.fingerprint));
-            let worth = count << 4 | u64::from(met.level()) << 1 | u64::from(was_used);
-            Some(if is_dead { 0 } else { worth + 1 })
-        };
         let next = locked.meet_home(pin, db, hand.at, choice.volatile_only, &mut |met| {
             let entry = met.entry;
-            if let Some(worth) = meet(met) {
+            if let Some(worth) = judge.worth(met) {
                 window.seen += 1;
                 if window.best.is_none_or(|(best, ..)| worth < best) {
                     window.best = Some((worth, db, entry));
@@ -163,9 +168,50 @@ fn least_used(locked: &mut Locked<'_, ShardState>, pin: &Pin, choice: Choice) ->
         }
     }
     let state = locked.state_mut();
-    (state.hand, state.sketch) = (hand, Some(sketch));
+    state.hand = hand;
+    if judge.sketch.is_some() {
+        state.sketch = judge.sketch;
+    }
     let is_settled = window.seen >= choice.by.window();
     window.best.map(|(worth, db, entry)| candidate(db, entry, worth, is_settled))
+}
+
+/// Says what a key is worth, and takes its mark.
+struct Judge {
+    choice: Choice,
+    now_ms: u64,
+    /// There is one by frequency.
+    sketch: Option<Sketch>,
+}
+
+impl Judge {
+    /// `None` for a key that may not go.
+    fn worth(&mut self, mut met: Met<'_>) -> Option<u64> {
+        let was_used = met.take_mark();
+        if was_used {
+            met.set_level(level_in_use(met.level(), self.sketch.is_some()));
+            met.entry.set_used(used_before(self.now_ms / 1000, 0));
+        } else if self.sketch.is_none() {
+            met.set_level(level_aged(met.level()));
+        }
+        let class = match &mut self.sketch {
+            None => 0,
+            Some(sketch) => {
+                if was_used {
+                    sketch.add(met.fingerprint);
+                }
+                sketch.class(met.fingerprint)
+            }
+        };
+        if self.choice.volatile_only && met.entry.deadline().is_none() {
+            return None;
+        }
+        if met.entry.is_expired(self.now_ms) {
+            return Some(0);
+        }
+        let level = if self.sketch.is_some() { met.level() } else { youth(met.level()) };
+        Some((u64::from(class) << 4 | u64::from(level) << 1 | u64::from(was_used)) + 1)
+    }
 }
 
 fn candidate(db: u8, entry: EntryRef<'_>, worth: u64, is_settled: bool) -> Candidate {

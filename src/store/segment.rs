@@ -15,7 +15,7 @@
 //! replaces or removes such a key brackets the change with `write_begin` and `write_end` of the
 //! home's word. A reader therefore validates one word, however many buckets it looked at.
 //!
-//! The level says how often the entry was found in use, for eviction. It lies in the bits that the
+//! The level is what eviction notes of an entry's use; see `evict`. It lies in the bits that the
 //! alignment of entries leaves, is changed under the shard's lock, and no reader looks at it.
 //!
 //! Deliberately absent: what a word points to. See `table`.
@@ -88,7 +88,7 @@ impl Word {
         NonNull::new(self.0.map_addr(|address| address & ADDRESS))
     }
 
-    /// How often the entry was found in use, up to [`LEVEL_MAX`].
+    /// What eviction has noted of the entry, up to [`LEVEL_MAX`].
     pub fn level(self) -> u8 {
         (self.0.addr() & LEVEL) as u8
     }

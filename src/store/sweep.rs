@@ -4,6 +4,7 @@
 //! shard, takes the marks and writes the time into the entries that bore one. So the time of use is
 //! known to the length of a pass; a key that bears a mark was in use since the last one.
 
+use super::evict::level_in_use;
 use super::shard::{ShardState, Store};
 use super::table::Locked;
 use super::used::{refreshed, used_before};
@@ -41,11 +42,13 @@ fn sweep_home(
     let mut sketch = locked.state_mut().sketch.take();
     let next = locked.meet_home(pin, hand.db, hand.at, false, &mut |mut met| {
         if met.take_mark() {
-            met.raise_level();
+            met.set_level(level_in_use(met.level(), sketch.is_some()));
             met.entry.set_used(now);
             sketch.iter_mut().for_each(|sketch| sketch.add(met.fingerprint));
         } else if all {
-            met.lower_level();
+            if sketch.is_some() {
+                met.set_level(met.level().saturating_sub(1));
+            }
             met.entry.set_used(refreshed(met.entry.used(), now_s));
         }
     });

@@ -26,18 +26,15 @@ pub struct Sketch {
     additions: u64,
     /// Additions for every two counters after which all are halved.
     patience: u64,
+    /// About the average of the counts that were asked for last, in 1024ths.
+    average: u64,
 }
 
 impl Sketch {
     /// The smallest sketch, all counts 0. After `patience` uses for every two counters all are
     /// halved.
     pub fn new(patience: u64) -> Sketch {
-        Sketch { blocks: vec![[0; BLOCK_WORDS]], additions: 0, patience }
-    }
-
-    /// Sets after how many uses for every two counters all are halved.
-    pub fn set_patience(&mut self, patience: u64) {
-        self.patience = patience;
+        Sketch { blocks: vec![[0; BLOCK_WORDS]], additions: 0, patience, average: 1024 }
     }
 
     /// Bytes that it takes.
@@ -52,8 +49,20 @@ impl Sketch {
         }
     }
 
+    /// How often a key was in use beside the others: 0 for half of their average at most, 2 for
+    /// twice as often at least, 1 for all between.
+    ///
+    /// So coarse because the counts of a loop over more keys than there is room for only tell who
+    /// had its turn already: those who had not must not go for that.
+    pub fn class(&mut self, fingerprint: u32) -> u8 {
+        let count = u64::from(self.count(fingerprint)) << 10;
+        let average = self.average;
+        self.average = average - average / 64 + count / 64;
+        if 2 * count <= average { 0 } else { 1 + u8::from(count >= 2 * average) }
+    }
+
     /// How often a key was in use, 0 to 15.
-    pub fn count(&self, fingerprint: u32) -> u8 {
+    fn count(&self, fingerprint: u32) -> u8 {
         let (block, spots) = self.spots(fingerprint);
         let counts = spots.map(|spot| read(&self.blocks[block], spot));
         counts.into_iter().min().unwrap_or(0) as u8
@@ -75,6 +84,7 @@ impl Sketch {
         self.additions += 1;
         if self.additions >= self.counters() / 2 * self.patience {
             self.additions = 0;
+            self.average /= 2;
             self.blocks.iter_mut().flatten().for_each(|word| *word = *word >> 1 & HALVED);
         }
     }
@@ -135,9 +145,31 @@ mod tests {
         assert!(sketch.bytes() >= 10_000 * 2);
         let counters = sketch.counters();
         let others = (0..counters).map(|other| 1_000_000 + other as u32);
-        sketch.set_patience(2);
+        sketch.patience = 2;
         others.for_each(|other| sketch.add(other));
         assert!((4..=5).contains(&sketch.count(7)), "{}", sketch.count(7));
+    }
+
+    #[test]
+    fn counts_are_judged_beside_the_average() {
+        let mut sketch = Sketch::new(1000);
+        sketch.fit(4000);
+        // Of twenty keys one is used often and one hardly.
+        let uses = |fingerprint: u32| match fingerprint % 20 {
+            0 => 14,
+            10 => 1,
+            _ => 4,
+        };
+        for fingerprint in 0..1000 {
+            (0..uses(fingerprint)).for_each(|_| sketch.add(fingerprint));
+        }
+        (0..1000).for_each(|fingerprint| _ = sketch.class(fingerprint));
+        for (wanted, class) in [(14, 2), (1, 0), (4, 1)] {
+            let of = (0..1000).map(|fingerprint| (fingerprint, sketch.class(fingerprint)));
+            let of: Vec<_> = of.filter(|(fingerprint, _)| uses(*fingerprint) == wanted).collect();
+            let right = of.iter().filter(|(_, found)| *found == class).count();
+            assert!(right * 5 > of.len() * 4, "{right} of {} are of class {class}", of.len());
+        }
     }
 
     #[test]

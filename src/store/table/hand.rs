@@ -1,7 +1,7 @@
 //! Entries as eviction and the sweep over times of use meet them: with the marks of their slots.
 
 use super::*;
-use crate::store::segment::{BUCKET_BITS, BUCKETS, HOMES_PER_DUE, LEVEL_MAX};
+use crate::store::segment::{BUCKET_BITS, BUCKETS, HOMES_PER_DUE};
 use crate::store::table::view::View;
 
 /// Hash bits of a fingerprint that stand below those of the tag.
@@ -25,7 +25,7 @@ pub struct Met<'p> {
 }
 
 impl Met<'_> {
-    /// How often it was found in use, 0 to 7.
+    /// What eviction has noted of it, 0 to 7; 0 for a new one.
     pub fn level(&self) -> u8 {
         self.word.level()
     }
@@ -39,17 +39,8 @@ impl Met<'_> {
         was_marked
     }
 
-    /// Counts in the slot that it was found in use. The caller holds the shard's lock.
-    pub fn raise_level(&mut self) {
-        self.set_level((self.word.level() + 1).min(LEVEL_MAX));
-    }
-
-    /// Counts in the slot that it was not in use for long. The caller holds the shard's lock.
-    pub fn lower_level(&mut self) {
-        self.set_level(self.word.level().saturating_sub(1));
-    }
-
-    fn set_level(&mut self, level: u8) {
+    /// Notes a level in the slot. The caller holds the shard's lock.
+    pub fn set_level(&mut self, level: u8) {
         if level != self.word.level() {
             self.word = self.word.with_level(level);
             // The entry stays: no version is begun, and no reader looks at the level.
