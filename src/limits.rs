@@ -62,6 +62,8 @@ pub const BULK_SMALL_PAGES_MIN: usize = 4 * 1024 * 1024;
 pub const COLLECT_SHRUNK_MIN: u64 = 16 * 1024 * 1024;
 /// Ticks that it waits from then on, so that what is in limbo is free as well.
 pub const COLLECT_AFTER_TICKS: u32 = 5;
+/// Ticks between two such looks while memory is short.
+pub const COLLECT_SHORT_TICKS: u32 = 10;
 /// Bytes of the largest object that the allocator takes from its arenas; a larger one comes from
 /// the system and goes back there.
 pub const ALLOCATOR_ARENA_OBJECT_MAX: usize = 64 * 1024 * 1024;
@@ -183,6 +185,10 @@ pub const SLAB_SPARSE_GAIN_MIN: usize = 16 * 1024;
 pub const COMPACT_SLACK_MIN: u64 = 4 * 1024 * 1024;
 /// Nothing is moved either while the slack is a smaller part (one in so many) of the slabs.
 pub const COMPACT_SLACK_PART: u64 = 4;
+/// The same while memory is short.
+pub const COMPACT_SLACK_PART_SHORT: u64 = 16;
+/// Evictions that a worker's requests pay for until it compacts one segment too, if it has any to.
+pub const EVICTIONS_PER_MOVE: u32 = 32;
 /// Spans that are marked, or unmarked, in one tick.
 pub const COMPACT_SPANS_PER_TICK: usize = 1024;
 /// Ticks after a round until its marks are taken away, so that what was moved is freed by then.

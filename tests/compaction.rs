@@ -116,7 +116,7 @@ fn compact(store: &Store) {
     for _ in 0..400 {
         for worker in &mut workers {
             let mut segments = 0;
-            worker.tick(store, &mut || {
+            worker.tick(store, false, &mut || {
                 segments += 1;
                 segments < 100
             });

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! What else is resident (the program, the ring of the log, what the allocator holds back) is
-//! measured ten times a second and counts for a quarter of the limit at most; limbo for a 32nd,
+//! measured ten times a second and counts for half of the limit at most; limbo for a 32nd,
 //! because it goes by itself. A command that needs memory makes room first, so those who bring
 //! data pay for it; a tick goes on where the limit was lowered.
 //!
@@ -18,7 +18,10 @@ use super::durability::note_seen;
 use super::node::{Local, Node, NodeHub};
 use crate::config::{EvictionPolicy, notify};
 use crate::engine::{Event, append};
-use crate::limits::{EVICT_LOOKS, EVICT_PER_REQUEST, EVICT_PER_REQUEST_MAX, EVICT_TICK_NS, SHARDS};
+use crate::limits::{
+    EVICT_LOOKS, EVICT_PER_REQUEST, EVICT_PER_REQUEST_MAX, EVICT_TICK_NS, EVICTIONS_PER_MOVE,
+    SHARDS,
+};
 use crate::store::{By, Candidate, Choice, Held};
 use crate::sync::reclaim;
 use crate::sys::{clock, process};
@@ -91,22 +94,34 @@ impl Room {
 }
 
 /// What is resident beside data counts for the limit divided by this at most.
-const BESIDE_PART: u64 = 4;
+const BESIDE_PART: u64 = 2;
 /// Limbo counts for the limit divided by this at most.
 const LIMBO_PART: u64 = 32;
+/// Memory is short from this part of the limit below it.
+const SHORT_PART: u64 = 16;
 /// Above the limit by this part of it, a request goes on making room beyond its share.
 const OVER_PART: u64 = 20;
 
 /// Bytes above `maxmemory`; 0 when there is none or it is not reached.
 pub fn excess(node: &Node) -> u64 {
-    let limit = node.config.hot.maxmemory();
-    if limit == 0 {
-        return 0;
+    match node.config.hot.maxmemory() {
+        0 => 0,
+        limit => counted(node, limit).saturating_sub(limit),
     }
+}
+
+/// Whether so little is left below `maxmemory` that what lies idle in memory is missed.
+pub fn is_short(node: &Node) -> bool {
+    let limit = node.config.hot.maxmemory();
+    limit != 0 && counted(node, limit) > limit - limit / SHORT_PART
+}
+
+/// Bytes that count against `limit`.
+fn counted(node: &Node, limit: u64) -> u64 {
     let limbo = (reclaim::limbo_bytes() as u64).min(limit / LIMBO_PART);
     let (_, beside) = node.room.beside(limit);
     let counted = node.engine.store.data_bytes_about() + limbo + beside;
-    (counted + node.room.clients.load(Relaxed)).saturating_sub(limit)
+    counted + node.room.clients.load(Relaxed)
 }
 
 /// What the configured policy chooses; `None` if nothing is to be evicted.
@@ -152,6 +167,16 @@ fn make_room_now(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
                 break;
             }
             Evicted::Bytes(bytes) => excess = excess.saturating_sub(bytes),
+        }
+        local.until_move -= 1;
+        if local.until_move == 0 {
+            // What goes leaves holes, which keys of another size cannot fill.
+            local.until_move = EVICTIONS_PER_MOVE;
+            let mut segments = 0;
+            local.compactor.walk(&node.engine.store, &mut || {
+                segments += 1;
+                segments <= 1
+            });
         }
         if excess == 0 || count + 1 >= EVICT_PER_REQUEST && excess <= limit / OVER_PART {
             outcome = true;

@@ -27,9 +27,12 @@ pub fn tick(hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
         outcome = TickOutcome::More;
     }
     sweeping::tick(node, local);
-    compact(node, local);
+    let is_short = evicting::is_short(node);
+    if compact(node, local, is_short) {
+        outcome = TickOutcome::More;
+    }
     reclaim::collect();
-    if local.shrinking.tick(node.engine.store.memory_bytes()) {
+    if local.shrinking.tick(node.engine.store.memory_bytes(), is_short) {
         allocator::collect();
     }
     outcome
@@ -94,16 +97,19 @@ fn allow_huge_pages(node: &Node, local: &mut Local) {
     }
 }
 
-/// A slice of compaction. What is left waits for the next tick: nothing depends on it.
-fn compact(node: &Node, local: &mut Local) {
-    if !node.is_loading() {
-        let slabs = node.engine.store.slab_usage();
-        let is_urgent = slabs.slack_bytes > slabs.out_bytes;
-        let slice_ns = if is_urgent { COMPACT_TICK_URGENT_NS } else { COMPACT_TICK_NS };
-        let until_ns = clock::monotonic_ns() + slice_ns;
-        let mut may_go_on = || clock::monotonic_ns() < until_ns;
-        local.compactor.tick(&node.engine.store, &mut may_go_on);
+/// A slice of compaction. What is left waits for the next tick, unless memory is short: then what
+/// lies idle in slabs must become free as fast as others fill it. True if that is so.
+fn compact(node: &Node, local: &mut Local, is_short: bool) -> bool {
+    if node.is_loading() {
+        return false;
     }
+    let slabs = node.engine.store.slab_usage();
+    let is_urgent = !is_short && slabs.slack_bytes > slabs.out_bytes;
+    let slice_ns = if is_urgent { COMPACT_TICK_URGENT_NS } else { COMPACT_TICK_NS };
+    let until_ns = clock::monotonic_ns() + slice_ns;
+    let mut may_go_on = || clock::monotonic_ns() < until_ns;
+    let is_left = local.compactor.tick(&node.engine.store, is_short, &mut may_go_on);
+    is_left && is_short
 }
 
 fn announce(node: &Node, hub: &NodeHub, removed: Vec<(u8, Vec<u8>)>) {

@@ -14,7 +14,10 @@ use super::sweeping::Sweeping;
 use super::switching::Switching;
 use crate::config::Config;
 use crate::engine::{CmdError, Count, Effects, Engine, HotSet, Tally};
-use crate::limits::{COLLECT_AFTER_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX};
+use crate::limits::{
+    COLLECT_AFTER_TICKS, COLLECT_SHORT_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX,
+    EVICTIONS_PER_MOVE,
+};
 use crate::net::Hub;
 use crate::store::Compactor;
 use crate::sys::eventfd::EventFd;
@@ -123,6 +126,8 @@ pub struct Local {
     pub has_huge_pages: bool,
     /// This worker's part of compaction.
     pub compactor: Compactor,
+    /// Evictions for a request until a segment is compacted.
+    pub until_move: u32,
     /// A record in the making.
     pub record: RecordBuf,
     /// The newest position that a reply of this batch has seen, if it is not released yet.
@@ -139,8 +144,11 @@ pub struct Shrinking {
 }
 
 impl Shrinking {
-    /// True when, at this tick, memory is to be given back.
-    pub fn tick(&mut self, used_bytes: u64) -> bool {
+    /// True when, at this tick, memory is to be given back; now and then while it is short.
+    pub fn tick(&mut self, used_bytes: u64, is_short: bool) -> bool {
+        if is_short && self.ticks_left == 0 {
+            self.ticks_left = COLLECT_SHORT_TICKS;
+        }
         if self.ticks_left > 0 {
             self.ticks_left -= 1;
             return self.ticks_left == 0;
@@ -214,6 +222,7 @@ impl Local {
             shrinking: Shrinking::default(),
             has_huge_pages: false,
             compactor: Compactor::new(worker, workers),
+            until_move: EVICTIONS_PER_MOVE,
             record: RecordBuf::default(),
             after: 0,
         }
@@ -352,7 +361,7 @@ mod tests {
         const MIB: u64 = 1 << 20;
         let mut shrinking = Shrinking::default();
         let mut ticks =
-            |used_bytes, count| (0..count).filter(|_| shrinking.tick(used_bytes)).count();
+            |used_bytes, count| (0..count).filter(|_| shrinking.tick(used_bytes, false)).count();
         assert_eq!(ticks(100 * MIB, 20), 0);
         assert_eq!(ticks(51 * MIB, 20), 0, "not by half");
         assert_eq!(ticks(49 * MIB, COLLECT_AFTER_TICKS), 0, "what is in limbo is waited for");

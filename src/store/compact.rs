@@ -24,7 +24,8 @@ use super::shard::Store;
 use super::slab;
 use crate::limits::{
     COMPACT_COOLING_TICKS, COMPACT_LOOKS, COMPACT_PAUSE_TICKS, COMPACT_PAUSE_TICKS_MAX,
-    COMPACT_SLACK_MIN, COMPACT_SLACK_PART, COMPACT_SPANS_PER_TICK, DATABASES, SHARDS,
+    COMPACT_SLACK_MIN, COMPACT_SLACK_PART, COMPACT_SLACK_PART_SHORT, COMPACT_SPANS_PER_TICK,
+    DATABASES, SHARDS,
 };
 use crate::sync::reclaim;
 use std::sync::atomic::Ordering::Relaxed;
@@ -77,12 +78,33 @@ impl Compactor {
         }
     }
 
-    /// One tick: goes on for as long as `may_go_on` says. True when work is left.
-    pub fn tick(&mut self, store: &Store, may_go_on: &mut dyn FnMut() -> bool) -> bool {
+    /// One tick: goes on for as long as `may_go_on` says. True when work is left. While memory is
+    /// short a round begins sooner, follows the one before at once, and is work that is left.
+    pub fn tick(
+        &mut self,
+        store: &Store,
+        is_short: bool,
+        may_go_on: &mut dyn FnMut() -> bool,
+    ) -> bool {
         if let Some(leader) = &mut self.leader {
-            leader.tick(store.rounds());
+            leader.tick(store.rounds(), is_short);
         }
-        let mut looks = COMPACT_LOOKS;
+        self.go_on_with(store, COMPACT_LOOKS, may_go_on)
+            || self.leader.as_ref().is_some_and(Leader::is_in_a_round)
+    }
+
+    /// Goes on with a round that is under way, as a tick does.
+    pub fn walk(&mut self, store: &Store, may_go_on: &mut dyn FnMut() -> bool) {
+        self.go_on_with(store, 0, may_go_on);
+    }
+
+    /// True when it was stopped. At most `looks` shards are looked at for thin tables.
+    fn go_on_with(
+        &mut self,
+        store: &Store,
+        mut looks: usize,
+        may_go_on: &mut dyn FnMut() -> bool,
+    ) -> bool {
         while self.walk.is_some() || self.begin_walk(store, &mut looks) {
             if !may_go_on() {
                 return true;
@@ -196,16 +218,20 @@ impl Default for Stage {
 }
 
 impl Leader {
-    fn tick(&mut self, rounds: &Rounds) {
+    fn is_in_a_round(&self) -> bool {
+        !matches!(self.stage, Stage::Idle(_))
+    }
+
+    fn tick(&mut self, rounds: &Rounds, is_short: bool) {
         self.stage = match self.stage {
-            Stage::Idle(0) if is_slack() => {
+            Stage::Idle(0) if is_slack(is_short) => {
                 self.slack_before = slab::usage().slack_bytes;
                 Stage::Marking(0)
             }
             Stage::Idle(wait) => Stage::Idle(wait.saturating_sub(1)),
             Stage::Marking(at) => match slab::mark_sparse(at, COMPACT_SPANS_PER_TICK) {
                 Some(at) => Stage::Marking(at),
-                None if !slab::any_sparse() => self.end_round(),
+                None if !slab::any_sparse() => self.end_round(false),
                 None => {
                     rounds.shards_left.store(SHARDS as u32, Relaxed);
                     rounds.begun.fetch_add(1, Relaxed);
@@ -221,13 +247,17 @@ impl Leader {
             Stage::Cooling(wait) => Stage::Cooling(wait - 1),
             Stage::Unmarking(at) => match slab::unmark_sparse(at, COMPACT_SPANS_PER_TICK) {
                 Some(at) => Stage::Unmarking(at),
-                None => self.end_round(),
+                None => self.end_round(is_short),
             },
         }
     }
 
-    /// The next round waits, and the longer the less this one has brought.
-    fn end_round(&mut self) -> Stage {
+    /// The next round waits, and the longer the less this one has brought; unless it is wanted `at
+    /// once`: while others write, what it brought is not to be seen.
+    fn end_round(&mut self, at_once: bool) -> Stage {
+        if at_once {
+            return Stage::Idle(0);
+        }
         let was_of_use = slab::usage().slack_bytes < self.slack_before / 4 * 3;
         self.pause = match was_of_use {
             true => COMPACT_PAUSE_TICKS,
@@ -238,8 +268,9 @@ impl Leader {
 }
 
 /// Whether so much of the slabs is free that it is worth moving the rest.
-fn is_slack() -> bool {
+fn is_slack(is_short: bool) -> bool {
     let usage = slab::usage();
     let all = usage.out_bytes + usage.slack_bytes;
-    usage.slack_bytes >= COMPACT_SLACK_MIN.max(all / COMPACT_SLACK_PART)
+    let part = if is_short { COMPACT_SLACK_PART_SHORT } else { COMPACT_SLACK_PART };
+    usage.slack_bytes >= COMPACT_SLACK_MIN.max(all / part)
 }
