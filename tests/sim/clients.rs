@@ -7,8 +7,8 @@ use super::history::{End, Kind, Op};
 use super::machine::encode;
 use super::net::NODES;
 use super::queue::Event;
-use super::world::{DATA_GROUPS, END, HEALED, META, MS, SECOND, World};
-use dse::cluster::core::Input;
+use super::world::{DATA_GROUPS, END, HEALED, MS, SECOND, World, id_of};
+use dse::cluster::core::NodeInput;
 use dse::cluster::core::fate::Fate;
 use dse::cluster::core::reads::ReadMode;
 
@@ -17,8 +17,6 @@ const CLIENTS: usize = 5;
 /// too long to judge.
 const KEYS: u64 = 4;
 const KEYS_LAST_US: u64 = 2 * SECOND;
-/// The counter of replica ids, in the meta group.
-pub const COUNTER: u16 = u16::MAX;
 const PATIENCE_US: u64 = 1500 * MS;
 
 /// All requests so far, by ticket, and what is known of their senders.
@@ -29,12 +27,12 @@ pub struct Clients {
     /// What each client waits for.
     waits: [Option<u64>; CLIENTS],
     /// The node that answered last, by group.
-    hint: [usize; DATA_GROUPS + 1],
+    hint: [usize; DATA_GROUPS],
 }
 
 impl Clients {
     pub fn new() -> Clients {
-        let hint = [0; DATA_GROUPS + 1];
+        let hint = [0; DATA_GROUPS];
         Clients { ops: Vec::new(), of: Vec::new(), waits: [None; CLIENTS], hint }
     }
 
@@ -58,8 +56,7 @@ impl World {
         if self.now >= END || self.clients.waits[client].is_some() {
             return;
         }
-        // Meanwhile the meta group has requests of its own, which keep its log growing.
-        let group = if self.rng.below(12) == 0 { META } else { self.rng.below(2) as usize };
+        let group = self.rng.below(DATA_GROUPS as u64) as usize;
         let epoch = self.now / KEYS_LAST_US;
         let key = (epoch * KEYS + self.rng.below(KEYS)) as u16;
         let node = match self.rng.below(4) {
@@ -96,11 +93,11 @@ impl World {
         self.clients.ops.push(op);
         self.clients.of.push((client, node));
         let state = &self.nodes[node];
-        if !state.is_up || state.stopped_until > self.now || state.replicas[group].is_none() {
+        if !state.is_up() || state.stopped_until > self.now || state.replicas[group].is_none() {
             // Nobody took the connection: it was never sent.
             self.client_ends(ticket, Fate::Refused);
         } else if let Some(mode) = mode {
-            self.drive(node, group, Input::Read(ticket, mode));
+            self.drive(node, NodeInput::Read { group: id_of(group), ticket, mode });
         } else {
             self.submit(node, group, ticket, bytes);
         }
@@ -184,7 +181,7 @@ impl World {
     /// After everything is healed each group must have a leader, be written to, and be equal on all
     /// nodes.
     pub fn expect_life(&mut self) {
-        for group in 0..DATA_GROUPS + 1 {
+        for group in 0..DATA_GROUPS {
             if !self.clients.written_since(group, HEALED + 2 * SECOND) {
                 self.watch.note(format!("group {group} does not come back after healing"));
             }
@@ -194,6 +191,14 @@ impl World {
             if !is_equal {
                 self.watch.note(format!("group {group}: replicas do not agree: {applied:?}"));
             }
+        }
+        let tables = self.nodes.iter().map(|node| node.core.as_ref()?.table().cloned());
+        let tables: Vec<_> = tables.collect();
+        if tables.iter().any(|table| table.is_none() || *table != tables[0]) {
+            self.watch.note(format!("tables do not agree: {tables:?}"));
+        }
+        if self.replacing.is_some() {
+            self.watch.note("the lost disk was not replaced".into());
         }
     }
 }

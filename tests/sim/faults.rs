@@ -1,29 +1,19 @@
 //! What goes wrong, and what is done about a lost disk.
 
-use super::clients::COUNTER;
-use super::disk::{Disk, Stored};
-use super::history::{End, Kind, Op};
+use super::disk::Disk;
 use super::net::NODES;
+use super::node::name;
 use super::queue::Event;
-use super::world::{GROUPS, HEALED, META, MS, SECOND, World, first_id};
-use dse::cluster::core::Input;
+use super::world::{GROUPS, HEALED, MS, SECOND, World, id_of};
+use dse::cluster::core::NodeInput;
+use dse::cluster::core::log::Birth;
+use dse::cluster::core::message::node_id;
 
-/// One replica takes another's place.
-#[derive(Clone, Copy)]
-struct Replacement {
-    from: u64,
-    to: u64,
-}
-
-/// A node lost its disk; its replicas are replaced one after the other.
+/// A node lost its disk, and is to get everything anew.
 pub struct Replacing {
     node: usize,
-    /// The replicas that were there, by group.
-    lost: Vec<u64>,
-    /// The replacement of each group that has begun.
-    plans: Vec<Option<Replacement>>,
-    /// A request to the counter of ids that is under way.
-    asked: Option<u64>,
+    /// The disk that it lost.
+    disk: u64,
 }
 
 impl World {
@@ -36,9 +26,9 @@ impl World {
         let node = self.rng.below(NODES as u64) as usize;
         let other = (node + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
         let until = self.now + 50 * MS + self.rng.below(2 * SECOND);
-        match self.rng.below(12) {
-            0 if self.nodes[node].is_up => self.crash(node),
-            1 if self.nodes[node].is_up => self.nodes[node].fuse = Some(1 + self.rng.below(400)),
+        match self.rng.below(13) {
+            0 if self.nodes[node].is_up() => self.crash(node),
+            1 if self.nodes[node].is_up() => self.nodes[node].fuse = Some(1 + self.rng.below(400)),
             2 | 3 => self.cut_off(node, until),
             4 => {
                 self.count("one-way cut");
@@ -50,7 +40,7 @@ impl World {
                 self.net.cut(other, node, until);
                 // Where the third forgets whom it heard, the first may come to lead too early.
                 let third = NODES - node - other;
-                if self.rng.below(2) == 0 && self.nodes[third].is_up {
+                if self.rng.below(2) == 0 && self.nodes[third].is_up() {
                     self.nodes[third].fuse = Some(1 + self.rng.below(4000));
                 }
             }
@@ -63,9 +53,13 @@ impl World {
                 self.count("slow disk");
                 let slow = if self.rng.below(2) == 0 { 20 * MS } else { 150 * MS };
                 self.nodes[node].disk.latency_us = self.rng.below(slow) + 200;
+                self.drive(node, NodeInput::SlowDisk(slow > 100 * MS));
             }
             9 => self.stop(node, until),
             10 | 11 => self.transfer(),
+            12 if self.nodes[node].is_up() && self.nodes[node].stopped_until <= self.now => {
+                self.end_in_peace(node);
+            }
             _ => {}
         }
     }
@@ -81,7 +75,7 @@ impl World {
 
     fn stop(&mut self, node: usize, until: u64) {
         let state = &mut self.nodes[node];
-        if !state.is_up || state.stopped_until > self.now {
+        if !state.is_up() || state.stopped_until > self.now {
             return;
         }
         state.stopped_until = until;
@@ -95,102 +89,63 @@ impl World {
 
     fn transfer(&mut self) {
         let group = self.rng.below(GROUPS as u64) as usize;
+        let to = self.rng.below(NODES as u64) as usize;
         let Some(node) = self.leader(group) else { return };
-        let members = self.nodes[node].replicas[group].as_ref().map(|r| r.core.members());
-        let voters = members.map(|members| members.get_voters().to_vec()).unwrap_or_default();
-        if !voters.is_empty() && self.nodes[node].stopped_until <= self.now {
-            let to = voters[self.rng.below(voters.len() as u64) as usize];
+        if self.nodes[node].stopped_until <= self.now {
             self.count("transfer");
             self.trace(|| format!("group {group}: node {node} hands over to {to}"));
-            self.drive(node, group, Input::Transfer(to));
+            let to = node_id(&name(to));
+            self.drive(node, NodeInput::Transfer { group: id_of(group), to });
         }
     }
 
-    /// Takes a node's disk away: it comes back empty.
-    pub fn wipe(&mut self, node: usize) {
-        self.count("disk wiped");
-        if self.nodes[node].is_up {
+    /// A node hands over what it leads, and ends a little later.
+    fn end_in_peace(&mut self, node: usize) {
+        self.count("planned end");
+        self.drive(node, NodeInput::HandOver);
+        let life = self.nodes[node].life;
+        let delay = self.rng.below(300 * MS);
+        self.after(delay, Event::End { node, life });
+    }
+
+    /// The number of the disk of a node that is part of the cluster, durably.
+    fn disk_of(&self, node: usize) -> Option<u64> {
+        let identity = self.nodes[node].disk.durable.identity.as_ref()?;
+        matches!(identity.birth, Birth::Member(_)).then_some(identity.disk)
+    }
+
+    /// Takes a node's disk away, or turns a bit of it that it had acknowledged; false if the
+    /// cluster is not born on all nodes.
+    pub fn wipe(&mut self, node: usize) -> bool {
+        let is_born = (0..NODES).all(|node| self.disk_of(node).is_some());
+        let Some(disk) = self.disk_of(node).filter(|_| is_born) else { return false };
+        if self.nodes[node].is_up() {
             self.crash(node);
         }
-        let lost = self.nodes[node].disk.stored.iter().map(|stored| stored.replica).collect();
-        self.nodes[node].disk = Disk::new(vec![Stored::default(); GROUPS]);
-        self.home.retain(|_, (home, _)| *home != node);
-        self.trace(|| format!("node {node} loses its disk"));
-        let plans = vec![None; GROUPS];
-        self.replacing = Some(Replacing { node, lost, plans, asked: None });
-        self.after(100 * MS, Event::Manage);
-    }
-
-    /// Goes on with the replacement: one group after the other gets an id from the counter, a
-    /// new replica, and the changes that its leader proposes step by step.
-    pub fn manage(&mut self) {
-        let Some(mut replacing) = self.replacing.take() else { return };
-        self.after(40 * MS, Event::Manage);
-        self.take_id(&mut replacing);
-        let mut is_done = true;
-        for group in 0..GROUPS {
-            let Some(plan) = replacing.plans[group] else {
-                is_done = false;
-                continue;
-            };
-            is_done &= self.replace(replacing.node, group, plan);
-        }
-        if is_done {
-            self.count("replacement finished");
+        let at = self.rng.next_u64();
+        if at.is_multiple_of(2) && self.nodes[node].disk.turn_bit(at / 2) {
+            self.count("bit turned");
         } else {
-            self.replacing = Some(replacing);
+            self.nodes[node].disk = Disk::new();
+            self.count("disk wiped");
         }
+        self.trace(|| format!("node {node} loses its disk"));
+        self.replacing = Some(Replacing { node, disk });
+        self.after(100 * MS, Event::Manage);
+        true
     }
 
-    fn take_id(&mut self, replacing: &mut Replacing) {
-        let Some(group) = replacing.plans.iter().position(Option::is_none) else { return };
-        if !self.nodes[replacing.node].is_up {
-            return;
+    /// Looks whether the replacement is done.
+    pub fn manage(&mut self) {
+        let Some(replacing) = &self.replacing else { return };
+        let (node, lost) = (replacing.node, replacing.disk);
+        let has_another = self.disk_of(node).is_some_and(|disk| disk != lost);
+        if has_another && self.nodes[node].is_settled() {
+            self.count("replacement finished");
+            self.replacing = None;
+        } else {
+            self.after(40 * MS, Event::Manage);
         }
-        if let Some(ticket) = replacing.asked {
-            match self.clients.ops[ticket as usize].end {
-                // A number that nobody was told is never used.
-                End::Open if self.clients.ops[ticket as usize].began + SECOND > self.now => return,
-                End::Answered { value, .. } => {
-                    let plan = Replacement { from: replacing.lost[group], to: 100 + value };
-                    self.place(replacing.node, group, plan.to);
-                    replacing.plans[group] = Some(plan);
-                }
-                _ => {}
-            }
-            replacing.asked = None;
-        } else if let Some(leader) = self.leader(META) {
-            let kind = Kind::Increment;
-            let op = Op { group: META, key: COUNTER, kind, began: self.now, end: End::Open };
-            replacing.asked = Some(self.ask(None, leader, op, None));
-        }
-    }
-
-    /// Puts an empty replica on a node; its id is on the disk before anybody hears of it.
-    fn place(&mut self, node: usize, group: usize, id: u64) {
-        self.home.insert(id, (node, group));
-        self.nodes[node].disk.stored[group].replica = id;
-        let now_us = self.nodes[node].clock.at(self.now);
-        let state = &mut self.nodes[node];
-        let stored = &state.disk.stored[group];
-        state.replicas[group] =
-            Some(super::node::Replica::start(stored, super::world::order(), now_us));
-        self.trace(|| format!("group {group}: replica {id} on node {node}"));
-    }
-
-    /// Has the leader do the next step; true if nothing is left to do.
-    fn replace(&mut self, node: usize, group: usize, plan: Replacement) -> bool {
-        let Some(leader) = self.leader(group) else { return false };
-        if self.nodes[leader].stopped_until > self.now {
-            return false;
-        }
-        let others = (0..NODES).filter(|&other| other != node);
-        let wanted = others.map(|other| first_id(other, group)).chain([plan.to]).collect();
-        self.drive(leader, group, Input::Reconcile(wanted));
-        let Some(replica) = &self.nodes[leader].replicas[group] else { return false };
-        let conf = replica.core.members();
-        let is_in = conf.get_voters().contains(&plan.to) && conf.get_voters_outgoing().is_empty();
-        is_in && !conf.get_voters().contains(&plan.from)
     }
 
     /// Everything works from now on.
@@ -200,5 +155,6 @@ impl World {
             node.disk.latency_us = 200;
             node.fuse = None;
         }
+        (0..NODES).for_each(|node| self.drive(node, NodeInput::SlowDisk(false)));
     }
 }

@@ -1,9 +1,12 @@
-//! A node of a simulation: its clock, its disk and its replicas.
+//! A node of a simulation: its clock, its disk, its core, and what its data groups keep.
 
-use super::disk::{Disk, Stored};
+use super::disk::Disk;
 use super::machine::Machine;
-use dse::cluster::core::group::{Committed, Start};
-use dse::cluster::core::{Group, Snapshot, entry};
+use super::net::NODES;
+use super::world::{DATA_GROUPS, GROUPS, id_of};
+use dse::cluster::core::group::Committed;
+use dse::cluster::core::table::Addresses;
+use dse::cluster::core::{Group, Node as Core, NodeConfig, Snapshot, StateRole, entry};
 use std::collections::VecDeque;
 
 /// A clock that runs while the node is stopped or down, at a rate of its own.
@@ -31,9 +34,8 @@ pub enum Work {
     Restore(Snapshot),
 }
 
-/// One replica that runs.
+/// The state of one data group.
 pub struct Replica {
-    pub core: Group,
     pub machine: Machine,
     pub work: VecDeque<Work>,
     /// Its state is applied later.
@@ -45,20 +47,11 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Goes on with what is durable.
-    pub fn start(stored: &Stored, order: Vec<u64>, now_us: u64) -> Replica {
-        let snapshot = stored.snapshot.clone();
+    /// Begins with a snapshot.
+    pub fn begin(snapshot: &Snapshot) -> Replica {
         let cut = snapshot.get_metadata().index;
-        let machine = restored(&snapshot);
-        let start = Start {
-            replica: stored.replica,
-            hard_state: stored.hard_state.clone(),
-            snapshot,
-            entries: stored.entries.clone(),
-            order,
-        };
-        let core = Group::new(start, now_us).expect("what is durable fits together");
-        Replica { core, machine, work: VecDeque::new(), lags: false, cut, requests: Vec::new() }
+        let machine = restored(snapshot);
+        Replica { machine, work: VecDeque::new(), lags: false, cut, requests: Vec::new() }
     }
 }
 
@@ -72,9 +65,10 @@ pub fn restored(snapshot: &Snapshot) -> Machine {
 pub struct Node {
     pub clock: Clock,
     pub disk: Disk,
-    /// By group; all absent while the node is down.
+    /// Absent while the node is down.
+    pub core: Option<Core>,
+    /// By data group.
     pub replicas: Vec<Option<Replica>>,
-    pub is_up: bool,
     /// Counts starts: what was scheduled for an earlier life does not happen.
     pub life: u64,
     /// Stopped until then: whatever happens, happens to it later.
@@ -84,17 +78,31 @@ pub struct Node {
 }
 
 impl Node {
-    pub fn new(clock: Clock, stored: Vec<Stored>) -> Node {
-        let replicas = stored.iter().map(|_| None).collect();
+    pub fn new(clock: Clock) -> Node {
         Node {
             clock,
-            disk: Disk::new(stored),
-            replicas,
-            is_up: false,
+            disk: Disk::new(),
+            core: None,
+            replicas: (0..DATA_GROUPS).map(|_| None).collect(),
             life: 0,
             stopped_until: 0,
             fuse: None,
         }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.core.is_some()
+    }
+
+    /// The replica of a group here, by its place in the simulation.
+    pub fn group(&self, group: usize) -> Option<&Group> {
+        self.core.as_ref()?.group(id_of(group))
+    }
+
+    /// The term in which a group is led here.
+    pub fn leads(&self, group: usize) -> Option<u64> {
+        let role = self.group(group)?.role();
+        (role.role == StateRole::Leader).then_some(role.term)
     }
 
     /// Burns the fuse by one; true if the node crashes now.
@@ -102,5 +110,37 @@ impl Node {
         let Some(left) = &mut self.fuse else { return false };
         *left = left.saturating_sub(1);
         *left == 0
+    }
+
+    /// True if everything that this node was given in exchange for a lost disk is in use.
+    pub fn is_settled(&self) -> bool {
+        let Some(table) = self.core.as_ref().and_then(|core| core.table()) else { return false };
+        let is_settled = |group: usize| {
+            let placed = &table.groups[&id_of(group)];
+            let wanted: Vec<u64> = placed.replicas.iter().map(|home| home.replica).collect();
+            let core = self.group(group);
+            placed.leaving.is_empty() && core.is_some_and(|core| core.is_settled(&wanted))
+        };
+        (0..GROUPS).all(is_settled)
+    }
+}
+
+pub fn name(node: usize) -> String {
+    format!("node-{node}")
+}
+
+/// What a node is told at its start, with `chance` of its own; its port differs each time.
+pub fn config(node: usize, chance: u64, wall_us: u64) -> NodeConfig {
+    let listed = (0..NODES).map(|listed| {
+        let port = if listed == node { (chance % 4) as u16 } else { 0 };
+        let addresses = Addresses { host: "sim".into(), port, ..Addresses::default() };
+        (name(listed), addresses)
+    });
+    NodeConfig {
+        name: name(node),
+        listed: listed.collect(),
+        data_groups: DATA_GROUPS as u16,
+        random: chance,
+        wall_us,
     }
 }

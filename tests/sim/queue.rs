@@ -1,6 +1,6 @@
 //! What is going to happen, in the order of its time.
 
-use dse::cluster::core::Message;
+use dse::cluster::core::message::PeerMessage;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
@@ -15,7 +15,17 @@ pub enum Event {
         node: usize,
         life: u64,
     },
-    Arrive(Box<Message>),
+    /// From a node in that life of it, to another one.
+    Arrive {
+        from: (usize, u64),
+        to: usize,
+        message: Box<PeerMessage>,
+    },
+    /// A node that has handed its groups over ends.
+    End {
+        node: usize,
+        life: u64,
+    },
     Synced {
         node: usize,
         life: u64,

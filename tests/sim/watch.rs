@@ -12,10 +12,13 @@
 //! | a write is durable on a majority before it is answered | a client is answered |
 //! | while one holds a lease, nobody leads in a later term | after each step |
 
-use super::disk::Stored;
 use super::machine::{Machine, hash_bytes};
-use dse::cluster::core::group::{Committed, Persist};
-use dse::cluster::core::{Group, Message, MessageType, StateRole};
+use super::net::NODES;
+use super::node::name;
+use dse::cluster::core::group::Committed;
+use dse::cluster::core::log::Stored;
+use dse::cluster::core::table::Table;
+use dse::cluster::core::{Entry, Group, Message, MessageType, StateRole};
 use std::collections::HashMap;
 
 /// What is known of one group.
@@ -33,12 +36,20 @@ struct Known {
 /// All groups, and the first thing that was wrong.
 pub struct Watch {
     groups: Vec<Known>,
+    /// A hash of each version of the table, and the cluster that there is.
+    tables: HashMap<u64, u64>,
+    cluster: Option<u64>,
     pub wrong: Option<String>,
 }
 
 impl Watch {
     pub fn new(groups: usize) -> Watch {
-        Watch { groups: (0..groups).map(|_| Known::default()).collect(), wrong: None }
+        Watch {
+            groups: (0..groups).map(|_| Known::default()).collect(),
+            tables: HashMap::new(),
+            cluster: None,
+            wrong: None,
+        }
     }
 
     fn expect(&mut self, holds: bool, what: impl FnOnce() -> String) {
@@ -64,14 +75,40 @@ impl Watch {
         });
     }
 
-    pub fn writes(&mut self, group: usize, core: &Group, write: &Persist) {
-        for entry in &write.entries {
-            let before = core.log().term_at(entry.index - 1).unwrap_or_default();
+    /// `before` is index and term of what stands in front of the entries, if that is known.
+    pub fn writes(&mut self, group: usize, entries: &[Entry], mut before: Option<(u64, u64)>) {
+        for entry in entries {
+            let place = (entry.index, entry.term);
+            let Some((_, before)) = before.replace(place) else { continue };
             let seen = (hash_bytes(&entry.data), before);
             let key = (entry.index, entry.term);
             let known = *self.groups[group].entries.entry(key).or_insert(seen);
             self.expect(known == seen, || format!("group {group}: two different entries {key:?}"));
         }
+    }
+
+    /// A node knows this table.
+    pub fn table(&mut self, table: &Table) {
+        let hash = hash_bytes(&table.encode());
+        let known = *self.tables.entry(table.version).or_insert(hash);
+        let version = table.version;
+        self.expect(known == hash, || format!("two tables of version {version}"));
+        let cluster = *self.cluster.get_or_insert(table.cluster);
+        self.expect(cluster == table.cluster, || "two clusters were born".into());
+        let names = (0..NODES).map(name);
+        let has_all = names.eq(table
+            .nodes
+            .values()
+            .map(|member| member.name.clone())
+            .collect::<std::collections::BTreeSet<_>>());
+        self.expect(has_all, || "a table without some node".into());
+    }
+
+    /// A node votes or acknowledges for a group: it must be part of the cluster, durably.
+    pub fn takes_part(&mut self, is_member: bool, group: usize, message: &Message) {
+        self.expect(is_member, || {
+            format!("group {group}: {:?} before the birth is durable", message.get_msg_type())
+        });
     }
 
     /// `stored` is what is durable of the replica that sends.

@@ -6,19 +6,21 @@
 //! ```
 
 use super::clients::Clients;
-use super::disk::Stored;
+use super::disk::{Found, before};
 use super::faults::Replacing;
 use super::net::{NODES, Net};
-use super::node::{Clock, Node, Replica, Work, restored};
+use super::node::{Clock, Node, Replica, Work, config, name, restored};
 use super::queue::{Event, Queue};
 use super::watch::Watch;
 use dse::cluster::core::fate::Fate;
-use dse::cluster::core::group::{Committed, Cut, Input, Output, Request, birth};
-use dse::cluster::core::{Message, MessageType, StateRole, entry};
+use dse::cluster::core::group::{Committed, Cut, Request};
+use dse::cluster::core::log::{Birth, Item, read};
+use dse::cluster::core::message::{GroupId, META as META_ID, NodeId, PeerMessage, node_id};
+use dse::cluster::core::{Message, MessageType, NodeInput, NodeOutput, StateRole, entry};
 use dse::util::rng::SplitMix64;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
-/// Data groups, and behind them the meta group, whose counter gives replicas their ids.
+/// Data groups, and behind them the meta group.
 pub const DATA_GROUPS: usize = 2;
 pub const GROUPS: usize = DATA_GROUPS + 1;
 pub const META: usize = DATA_GROUPS;
@@ -27,6 +29,8 @@ pub const SECOND: u64 = 1000 * MS;
 /// Faults stop then, and everything is healed.
 pub const HEALED: u64 = 15 * SECOND;
 pub const END: u64 = 20 * SECOND;
+/// Bytes of a log beyond which it is to be let go of.
+const LOG_BYTES: usize = 24 * 1024;
 
 /// A simulation under way.
 pub struct World {
@@ -37,28 +41,28 @@ pub struct World {
     pub net: Net,
     pub watch: Watch,
     pub clients: Clients,
-    /// Where each replica that may run lives: (node, group).
-    pub home: HashMap<u64, (usize, usize)>,
     pub replacing: Option<Replacing>,
     pub seen: BTreeMap<&'static str, u64>,
-    scratch: Vec<Output>,
     trace: bool,
 }
 
+/// A group's number in the core, and its place in the simulation.
+pub fn id_of(group: usize) -> GroupId {
+    if group == META { META_ID } else { group as GroupId }
+}
+
+fn place_of(group: GroupId) -> usize {
+    usize::from(group).min(META)
+}
+
 impl World {
-    /// A cluster of three nodes that was just born. Clocks run at rates within `rate_ppm` of each
+    /// Three nodes that were never part of a cluster. Clocks run at rates within `rate_ppm` of each
     /// other at most, as a factor in millionths.
     pub fn new(seed: u64, rate_ppm: u64, trace: bool) -> World {
         let mut rng = SplitMix64::new(seed);
-        let mut home = HashMap::new();
-        let nodes = (0..NODES).map(|node| {
+        let nodes = (0..NODES).map(|_| {
             let rate = 1_000_000 + rng.below(rate_ppm - 1_000_000 + 1);
-            let clock = Clock { offset_us: rng.below(1000 * SECOND), rate_ppm: rate };
-            let stored = (0..GROUPS).map(|group| {
-                home.insert(first_id(node, group), (node, group));
-                newborn(first_id(node, group), group)
-            });
-            Node::new(clock, stored.collect())
+            Node::new(Clock { offset_us: rng.below(1000 * SECOND), rate_ppm: rate })
         });
         let nodes = nodes.collect();
         let mut world = World {
@@ -69,13 +73,14 @@ impl World {
             net: Net::new(),
             watch: Watch::new(GROUPS),
             clients: Clients::new(),
-            home,
             replacing: None,
             seen: BTreeMap::new(),
-            scratch: Vec::new(),
             trace,
         };
-        (0..NODES).for_each(|node| world.start(node));
+        for node in 0..NODES {
+            let delay = world.rng.below(300 * MS);
+            world.at(delay, Event::Start { node });
+        }
         world
     }
 
@@ -113,7 +118,7 @@ impl World {
         match event {
             Event::Tick { node, life } => {
                 if self.is_now(node, life, |life| Event::Tick { node, life }) {
-                    (0..GROUPS).for_each(|group| self.drive(node, group, Input::Tick));
+                    self.drive(node, NodeInput::Tick);
                 }
                 let period = self.nodes[node].clock.real(50 * MS);
                 if self.nodes[node].life == life && self.nodes[node].stopped_until <= self.now {
@@ -122,10 +127,10 @@ impl World {
             }
             Event::Late { node, life } => {
                 if self.is_now(node, life, |life| Event::Late { node, life }) {
-                    (0..GROUPS).for_each(|group| self.drive(node, group, Input::Tick));
+                    self.drive(node, NodeInput::Tick);
                 }
             }
-            Event::Arrive(message) => self.arrive(message),
+            Event::Arrive { from, to, message } => self.arrive(from, to, message),
             Event::Synced { node, life } => {
                 if self.is_now(node, life, |life| Event::Synced { node, life }) {
                     self.synced(node);
@@ -142,6 +147,11 @@ impl World {
                 }
             }
             Event::Start { node } => self.start(node),
+            Event::End { node, life } => {
+                if self.is_now(node, life, |life| Event::End { node, life }) {
+                    self.crash(node);
+                }
+            }
             Event::Client(client) => self.client_asks(client),
             Event::Timeout { client, ticket } => self.client_gives_up(client, ticket),
             Event::Fault => self.fault(),
@@ -153,7 +163,7 @@ impl World {
     /// later.
     fn is_now(&mut self, node: usize, life: u64, again: impl Fn(u64) -> Event) -> bool {
         let state = &self.nodes[node];
-        if state.life != life || !state.is_up {
+        if state.life != life || !state.is_up() {
             return false;
         }
         if state.stopped_until > self.now {
@@ -163,29 +173,45 @@ impl World {
         true
     }
 
-    fn arrive(&mut self, message: Box<Message>) {
-        let Some(&(node, group)) = self.home.get(&message.to) else {
-            self.count("message to a replica that is gone");
+    fn arrive(&mut self, from: (usize, u64), to: usize, message: Box<PeerMessage>) {
+        let state = &self.nodes[to];
+        // What nodes say of themselves belongs to a connection; replicas' words may be late.
+        let is_old = self.nodes[from.0].life != from.1;
+        if !state.is_up() || is_old && matches!(*message, PeerMessage::Control(_)) {
             return;
-        };
-        let state = &self.nodes[node];
-        if state.is_up && state.stopped_until > self.now {
-            self.at(state.stopped_until, Event::Arrive(message));
-        } else if state.is_up {
-            self.drive(node, group, Input::Receive(*message));
         }
+        if state.stopped_until > self.now {
+            return self.at(state.stopped_until, Event::Arrive { from, to, message });
+        }
+        if let PeerMessage::Raft { group, message } = &*message {
+            let runs = state.core.as_ref().and_then(|core| core.group(*group));
+            if runs.is_none_or(|core| core.id() != message.to) {
+                self.count("message to a replica that is gone");
+            }
+        }
+        let from = node_id(&name(from.0));
+        self.drive(to, NodeInput::Receive { from, message: *message });
     }
 
     fn synced(&mut self, node: usize) {
-        for (group, token) in self.nodes[node].disk.synced() {
-            self.drive(node, group, Input::Persisted(token));
+        let number = self.nodes[node].disk.synced();
+        self.drive(node, NodeInput::Persisted(number));
+        let state = &mut self.nodes[node];
+        let Some(core) = &state.core else { return };
+        let before = state.disk.size();
+        state.disk.let_go(core.needed_from().0);
+        if state.disk.size() < before {
+            self.count("log let go");
+        } else if before > LOG_BYTES && self.rng.below(20) == 0 {
+            self.count("checkpoint");
+            self.drive(node, NodeInput::Checkpoint);
         }
         self.sync(node);
     }
 
     fn sync(&mut self, node: usize) {
         let state = &mut self.nodes[node];
-        if state.is_up && state.disk.begin_sync() {
+        if state.is_up() && state.disk.begin_sync() {
             let (latency, life) = (state.disk.latency_us, state.life);
             let delay = latency + self.rng.below(latency);
             self.after(delay, Event::Synced { node, life });
@@ -207,58 +233,66 @@ impl World {
         let Some(replica) = &mut self.nodes[node].replicas[group] else { return };
         let waiting = std::mem::take(&mut replica.requests).into_iter();
         let requests = waiting.map(|(ticket, bytes)| Request { ticket, bytes }).collect();
-        self.drive(node, group, Input::Propose(requests));
+        self.drive(node, NodeInput::Propose { group: id_of(group), requests });
     }
 
-    /// Gives a group its input, and obeys its outputs.
-    pub fn drive(&mut self, node: usize, group: usize, input: Input) {
+    /// Gives a node its input, and obeys its outputs.
+    pub fn drive(&mut self, node: usize, input: NodeInput) {
         let mut inputs = VecDeque::from([input]);
         while let Some(input) = inputs.pop_front() {
             let now_us = self.nodes[node].clock.at(self.now);
-            let Some(replica) = &mut self.nodes[node].replicas[group] else { return };
-            let mut out = std::mem::take(&mut self.scratch);
-            replica.core.step(now_us, input, &mut out);
-            for output in out.drain(..) {
-                if self.nodes[node].blows() {
-                    self.count("crash between two outputs");
-                    self.crash(node);
-                    return;
-                }
-                self.obey(node, group, output, &mut inputs);
+            let Some(core) = &mut self.nodes[node].core else { return };
+            let mut out = Vec::new();
+            core.step(now_us, input, &mut out);
+            core.flush(&mut out);
+            if !self.obey_all(node, out, &mut inputs) {
+                return;
             }
-            self.scratch = out;
         }
-        self.watch_leases(group);
+        (0..GROUPS).for_each(|group| self.watch_leases(group));
         self.sync(node);
     }
 
-    fn obey(&mut self, node: usize, group: usize, output: Output, inputs: &mut VecDeque<Input>) {
-        let state = &mut self.nodes[node];
-        let Some(replica) = &mut state.replicas[group] else { return };
+    /// False if the node crashed meanwhile.
+    fn obey_all(
+        &mut self,
+        node: usize,
+        out: Vec<NodeOutput>,
+        inputs: &mut VecDeque<NodeInput>,
+    ) -> bool {
+        for output in out {
+            if self.nodes[node].blows() {
+                self.count("crash between two outputs");
+                self.crash(node);
+                return false;
+            }
+            self.obey(node, output, inputs);
+        }
+        true
+    }
+
+    fn obey(&mut self, node: usize, output: NodeOutput, inputs: &mut VecDeque<NodeInput>) {
         match output {
-            Output::Persist(write) => {
-                self.watch.writes(group, &replica.core, &write);
-                state.disk.write(group, write);
+            NodeOutput::Persist { token, record } => self.write(node, token, &record),
+            NodeOutput::Send { to, message } => self.send(node, to, message),
+            NodeOutput::Begin { group, snapshot } => {
+                let replica = Replica::begin(&snapshot);
+                self.nodes[node].replicas[place_of(group)] = Some(replica);
             }
-            Output::Send(message) => {
-                self.watch.sends(group, &state.disk.stored[group], &message);
-                self.send(node, message);
+            NodeOutput::End { group } => self.nodes[node].replicas[place_of(group)] = None,
+            NodeOutput::Apply { group, entries } => {
+                self.enqueue(node, place_of(group), Work::Apply(entries), inputs);
             }
-            Output::Apply(entries) => {
-                replica.work.push_back(Work::Apply(entries));
-                self.apply_soon(node, group, inputs);
-            }
-            Output::Restore(snapshot) => {
-                replica.work.push_back(Work::Restore(snapshot));
+            NodeOutput::Restore { group, snapshot } => {
                 self.count("snapshot installed");
-                self.apply_soon(node, group, inputs);
+                self.enqueue(node, place_of(group), Work::Restore(snapshot), inputs);
             }
-            Output::Answer(tickets) => {
+            NodeOutput::Answer { group, tickets } => {
                 for ticket in tickets {
-                    self.answer_read(node, group, ticket);
+                    self.answer_read(node, place_of(group), ticket);
                 }
             }
-            Output::Fate(fate, tickets) => {
+            NodeOutput::Fate { fate, tickets, .. } => {
                 for ticket in tickets {
                     self.count(match fate {
                         Fate::Refused => "request refused",
@@ -268,31 +302,63 @@ impl World {
                     self.client_ends(ticket, fate);
                 }
             }
-            Output::Role(role) => {
-                let id = replica.core.id();
+            NodeOutput::Role { group, role, .. } => {
+                let Some(core) = self.nodes[node].group(place_of(group)) else { return };
                 if role.role == StateRole::Leader {
-                    self.watch.leads(group, &replica.core);
+                    self.watch.leads(place_of(group), core);
                     self.count("leader elected");
                 }
-                self.trace(|| format!("group {group}: {id} on node {node} is {role:?}"));
+                self.trace(|| format!("group {group}: node {node} is {role:?}"));
             }
-            Output::WantSnapshot => inputs.extend(self.cut(node, group)),
+            NodeOutput::Table(table) => self.watch.table(&table),
+            NodeOutput::WantSnapshot { group } => inputs.extend(self.cut(node, place_of(group))),
+            NodeOutput::Event(event) => self.trace(|| format!("node {node}: {event:?}")),
         }
     }
 
-    fn send(&mut self, node: usize, message: Message) {
-        let Some(&(to, _)) = self.home.get(&message.to) else { return };
+    fn write(&mut self, node: usize, number: u64, record: &[u8]) {
+        let disk = &mut self.nodes[node].disk;
+        disk.write(number, record);
+        let (of, items) = read(record).expect("a record that was just made");
+        assert_eq!(of, number, "a record knows its number");
+        for item in items {
+            let before = before(&disk.written, &item);
+            if let Item::Group(group, _, write) = &item {
+                self.watch.writes(place_of(*group), &write.entries, before);
+            }
+            disk.written.take(number, item);
+        }
+    }
+
+    fn send(&mut self, node: usize, to: NodeId, message: PeerMessage) {
+        let Some(to) = (0..NODES).find(|&at| node_id(&name(at)) == to) else { return };
+        if let PeerMessage::Raft { group, message } = &message {
+            self.watch_send(node, *group, message);
+        }
+        let from = (node, self.nodes[node].life);
+        for delay in self.net.delays(&mut self.rng, self.now, node, to).into_iter().flatten() {
+            let message = Box::new(message.clone());
+            self.after(delay, Event::Arrive { from, to, message });
+        }
+    }
+
+    fn watch_send(&mut self, node: usize, group: GroupId, message: &Message) {
         if message.get_msg_type() == MessageType::MsgTimeoutNow {
             self.count("forced campaign");
         }
-        for delay in self.net.delays(&mut self.rng, self.now, node, to).into_iter().flatten() {
-            self.after(delay, Event::Arrive(Box::new(message.clone())));
-        }
+        let durable = &self.nodes[node].disk.durable;
+        let birth = durable.identity.as_ref().map(|identity| &identity.birth);
+        let is_member = matches!(birth, Some(Birth::Member(_)));
+        let stored = durable.groups.get(&group).filter(|stored| stored.replica == message.from);
+        let stored = stored.cloned().unwrap_or_default();
+        self.watch.takes_part(is_member, place_of(group), message);
+        self.watch.sends(place_of(group), &stored, message);
     }
 
-    fn apply_soon(&mut self, node: usize, group: usize, inputs: &mut VecDeque<Input>) {
+    fn enqueue(&mut self, node: usize, group: usize, work: Work, inputs: &mut VecDeque<NodeInput>) {
         let life = self.nodes[node].life;
         let Some(replica) = &mut self.nodes[node].replicas[group] else { return };
+        replica.work.push_back(work);
         if replica.lags {
             return;
         }
@@ -307,12 +373,12 @@ impl World {
 
     fn work(&mut self, node: usize, group: usize) {
         for input in self.do_work(node, group) {
-            self.drive(node, group, input);
+            self.drive(node, input);
         }
     }
 
-    /// Applies and restores what waits; returns what the group is to be told.
-    fn do_work(&mut self, node: usize, group: usize) -> Vec<Input> {
+    /// Applies and restores what waits; returns what the node is to be told.
+    fn do_work(&mut self, node: usize, group: usize) -> Vec<NodeInput> {
         let Some(replica) = &mut self.nodes[node].replicas[group] else { return Vec::new() };
         replica.lags = false;
         let mut answers = Vec::new();
@@ -330,13 +396,13 @@ impl World {
                 }
             }
         }
-        let applied = replica.machine.applied;
-        let is_due = applied >= replica.cut + 60;
-        let mut inputs = vec![Input::Applied(applied)];
+        let index = replica.machine.applied;
+        let is_due = index >= replica.cut + 60;
+        let mut inputs = vec![NodeInput::Applied { group: id_of(group), index }];
         // A disk that was just lost may be one of those that made up the majority.
         let needed = if self.replacing.is_some() { 1 } else { 2 };
         for (ticket, entry, value) in answers {
-            let stored = self.nodes.iter().map(|node| &node.disk.stored[group]);
+            let stored = self.nodes.iter().filter_map(|n| n.disk.durable.groups.get(&id_of(group)));
             self.watch.answers(group, entry, stored, needed);
             self.client_is_told(ticket, value);
         }
@@ -346,13 +412,19 @@ impl World {
         inputs
     }
 
-    fn cut(&mut self, node: usize, group: usize) -> Option<Input> {
+    fn cut(&mut self, node: usize, group: usize) -> Option<NodeInput> {
         let keep = self.rng.below(40);
         let replica = self.nodes[node].replicas[group].as_mut()?;
         let machine = &replica.machine;
         replica.cut = machine.applied;
+        let cut = Cut {
+            index: machine.applied,
+            time_us: machine.time_us,
+            data: machine.to_bytes(),
+            keep_from: (machine.applied + 1).saturating_sub(keep),
+        };
         self.count("snapshot cut");
-        Some(Input::Cut(cut_of(self.nodes[node].replicas[group].as_ref()?, keep)))
+        Some(NodeInput::Cut { group: id_of(group), cut })
     }
 
     fn answer_read(&mut self, node: usize, group: usize, ticket: u64) {
@@ -363,7 +435,7 @@ impl World {
 
     fn watch_leases(&mut self, group: usize) {
         let replicas = self.nodes.iter().filter_map(|node| {
-            let core = &node.replicas[group].as_ref()?.core;
+            let core = node.group(group)?;
             Some((core, node.clock.at(self.now) < core.lease_until_us()))
         });
         let replicas: Vec<_> = replicas.collect();
@@ -373,19 +445,36 @@ impl World {
     /// A node starts on what its disk has.
     pub fn start(&mut self, node: usize) {
         let now_us = self.nodes[node].clock.at(self.now);
-        let state = &mut self.nodes[node];
-        if state.is_up {
+        if self.nodes[node].is_up() {
             return;
         }
-        state.is_up = true;
+        let start = match self.nodes[node].disk.open() {
+            Found::Whole(start) => start,
+            Found::Damage => {
+                self.count("damage found");
+                Default::default()
+            }
+        };
+        self.trace(|| format!("node {node} starts behind record {}", start.last));
+        let config = config(node, self.rng.next_u64(), 1_000_000 + self.now);
+        let mut out = Vec::new();
+        let core = dse::cluster::core::Node::new(config, start, now_us, &mut out);
+        let state = &mut self.nodes[node];
+        state.core = Some(core.expect("what is durable fits together"));
         state.life += 1;
-        for (replica, stored) in state.replicas.iter_mut().zip(&state.disk.stored) {
-            let has_replica = stored.replica != 0;
-            *replica = has_replica.then(|| Replica::start(stored, order(), now_us));
-        }
         let life = state.life;
-        self.trace(|| format!("node {node} starts"));
+        let mut inputs = VecDeque::new();
+        if !self.obey_all(node, out, &mut inputs) {
+            return;
+        }
+        inputs.into_iter().for_each(|input| self.drive(node, input));
+        self.sync(node);
         self.after(0, Event::Tick { node, life });
+        for other in (0..NODES).filter(|&other| other != node) {
+            self.drive(node, NodeInput::PeerUp(node_id(&name(other))));
+            self.drive(other, NodeInput::PeerDown(node_id(&name(node))));
+            self.drive(other, NodeInput::PeerUp(node_id(&name(node))));
+        }
     }
 
     /// A node ends; of what was not synced some may be there all the same.
@@ -394,7 +483,8 @@ impl World {
         let waiting = state.disk.waiting() as u64;
         state.disk.crash(self.rng.below(waiting + 1) as usize);
         state.replicas.iter_mut().for_each(|replica| *replica = None);
-        (state.is_up, state.fuse, state.stopped_until) = (false, None, 0);
+        state.core = None;
+        (state.fuse, state.stopped_until) = (None, 0);
         state.life += 1;
         self.count("crash");
         self.trace(|| format!("node {node} crashes"));
@@ -405,38 +495,8 @@ impl World {
 
     /// The node on which a replica of the group runs that leads in the latest term.
     pub fn leader(&self, group: usize) -> Option<usize> {
-        let leading = |node: &usize| {
-            let role =
-                self.nodes[*node].replicas[group].as_ref().map(|replica| replica.core.role());
-            role.filter(|role| role.role == StateRole::Leader).map(|role| role.term)
-        };
-        (0..NODES).filter(|node| leading(node).is_some()).max_by_key(leading)
-    }
-}
-
-/// Replica ids that the cluster is born with.
-pub fn first_id(node: usize, group: usize) -> u64 {
-    (1 + node + NODES * group) as u64
-}
-
-/// Ids in the order of the ring; replicas that come later stand behind.
-pub fn order() -> Vec<u64> {
-    (0..NODES).flat_map(|node| (0..GROUPS).map(move |group| first_id(node, group))).collect()
-}
-
-fn newborn(replica: u64, group: usize) -> Stored {
-    let voters: Vec<u64> = (0..NODES).map(|node| first_id(node, group)).collect();
-    let snapshot = birth(&voters, 1_000_000, &[]);
-    Stored { replica, snapshot, ..Stored::default() }
-}
-
-fn cut_of(replica: &Replica, keep: u64) -> Cut {
-    let machine = &replica.machine;
-    Cut {
-        index: machine.applied,
-        time_us: machine.time_us,
-        data: machine.to_bytes(),
-        keep_from: (machine.applied + 1).saturating_sub(keep),
+        let leads = |node: &usize| self.nodes[*node].leads(group);
+        (0..NODES).filter(|node| leads(node).is_some()).max_by_key(leads)
     }
 }
 

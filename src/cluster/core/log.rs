@@ -137,6 +137,17 @@ pub struct NodeStart {
     pub last: u64,
 }
 
+/// What a record holds, one after the other.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// Who the node is.
+    Node(Identity),
+    /// What this replica of this group wanted to have durable.
+    Group(GroupId, u64, Persist),
+    /// A replica is gone for good.
+    Removed(GroupId, u64),
+}
+
 /// Why a log cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordError {
@@ -256,20 +267,21 @@ impl Recovery {
     /// more, as a checkpoint behind it says.
     pub fn take(&mut self, record: &[u8]) -> Result<(), RecordError> {
         let last = self.state.last;
-        let mut source = Source::new(record);
-        let version = source.u8().ok_or(RecordError::Unreadable(last))?;
-        if version != VERSION {
+        if let Some(&version) = record.first().filter(|&&version| version != VERSION) {
             return Err(RecordError::Version(version));
         }
-        let number = source.u64().ok_or(RecordError::Unreadable(last))?;
+        let (number, items) = read(record).ok_or(RecordError::Unreadable(last))?;
         if last != 0 && number != last + 1 {
             return Err(RecordError::Missing(last, number));
         }
-        while !source.is_empty() {
-            self.item(number, &mut source).ok_or(RecordError::Unreadable(last))?;
-        }
+        items.into_iter().for_each(|item| self.state.take(number, item));
         self.state.last = number;
         Ok(())
+    }
+
+    /// What was read so far.
+    pub fn state(&self) -> &NodeStart {
+        &self.state
     }
 
     /// What the node starts with, if its replicas are whole.
@@ -279,26 +291,48 @@ impl Recovery {
             None => Ok(self.state),
         }
     }
+}
 
-    fn item(&mut self, number: u64, source: &mut Source<'_>) -> Option<()> {
-        match source.u8()? {
-            NODE => self.state.identity = Some(identity(source)?),
-            GROUP => {
-                let (group, replica, write) = written(source)?;
-                let stored = self.state.groups.entry(group).or_default();
+/// The number and the items of a record; `None` if it is of another version or not whole.
+pub fn read(record: &[u8]) -> Option<(u64, Vec<Item>)> {
+    let mut source = Source::new(record);
+    let number = (source.u8()? == VERSION).then(|| source.u64())??;
+    let mut items = Vec::new();
+    while !source.is_empty() {
+        items.push(item(&mut source)?);
+    }
+    Some((number, items))
+}
+
+fn item(source: &mut Source<'_>) -> Option<Item> {
+    Some(match source.u8()? {
+        NODE => Item::Node(identity(source)?),
+        GROUP => {
+            let (group, replica, write) = written(source)?;
+            Item::Group(group, replica, write)
+        }
+        REMOVED => Item::Removed(source.u16()?, source.varint()?),
+        _ => return None,
+    })
+}
+
+impl NodeStart {
+    /// What is durable when `item` is, too, in the record of this number.
+    pub fn take(&mut self, number: u64, item: Item) {
+        match item {
+            Item::Node(identity) => self.identity = Some(identity),
+            Item::Group(group, replica, write) => {
+                let stored = self.groups.entry(group).or_default();
                 if stored.replica != replica {
                     *stored = Stored { replica, ..Stored::default() };
                 }
                 stored.take(number, write);
             }
-            REMOVED => {
-                let (group, replica) = (source.u16()?, source.varint()?);
-                self.state.removed.insert((group, replica));
-                self.state.groups.retain(|&of, stored| of != group || stored.replica != replica);
+            Item::Removed(group, replica) => {
+                self.removed.insert((group, replica));
+                self.groups.retain(|&of, stored| of != group || stored.replica != replica);
             }
-            _ => return None,
         }
-        Some(())
     }
 }
 
@@ -333,6 +367,12 @@ impl Stored {
             self.entries.extend(write.entries);
         }
         self.hard_state = write.hard_state;
+    }
+
+    /// True if the entry of `index` and `term` is there, or in the snapshot.
+    pub fn has(&self, index: u64, term: u64) -> bool {
+        let behind = index > self.snapshot.get_metadata().index;
+        !behind || self.entries.iter().any(|entry| (entry.index, entry.term) == (index, term))
     }
 
     /// Index of the last entry.
