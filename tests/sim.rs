@@ -97,7 +97,7 @@ fn run_seeds(seeds: Range<u64>) {
 }
 
 /// What some of 50 seeds must meet.
-const SEEN: [&str; 24] = [
+const SEEN: [&str; 26] = [
     "bit turned",
     "bridge: two nodes see only the third",
     "checkpoint",
@@ -106,8 +106,10 @@ const SEEN: [&str; 24] = [
     "crash between two outputs",
     "damage found",
     "disk wiped",
+    "follower forgets its leader",
     "forced campaign",
     "leader elected",
+    "leader hears nothing",
     "log let go",
     "message to a replica that is gone",
     "node cut off",

@@ -64,7 +64,8 @@ impl World {
             _ => self.clients.hint[group],
         };
         let ticket = self.clients.ops.len() as u64;
-        let (kind, mode) = match self.rng.below(20) {
+        let is_quiet = self.now < self.quiet_until;
+        let (kind, mode) = match if is_quiet { 10 } else { self.rng.below(20) } {
             0..6 => (Kind::Set(1_000_000 + ticket), None),
             6..9 => (Kind::Increment, None),
             9..17 => (Kind::Read, Some(ReadMode::Linearizable)),

@@ -23,6 +23,8 @@ pub struct Disk {
     base: u64,
     /// Number and position of each record in the image.
     records: VecDeque<(u64, u64)>,
+    /// How far the last frame in the image says that the log was durable.
+    stated: u64,
     /// Frames that wait, with their numbers.
     queue: VecDeque<(u64, Vec<u8>)>,
     /// Frames at the front of the queue that the sync under way covers.
@@ -72,6 +74,7 @@ impl Disk {
         for (number, frame) in &frames {
             self.records.push_back((*number, self.end()));
             self.image.extend_from_slice(frame);
+            self.stated = u64::from_le_bytes(*frame[8..].first_chunk().expect("a header"));
             let (_, items) = read(&frame[HEADER..]).expect("a record that was just made");
             items.into_iter().for_each(|item| self.durable.take(*number, item));
         }
@@ -107,8 +110,8 @@ impl Disk {
 
     /// Turns one bit of what is known to be durable; false if there is nothing.
     pub fn turn_bit(&mut self, at: u64) -> bool {
-        let Some(&(_, last)) = self.records.back() else { return false };
-        let known = (last - self.base) as usize;
+        // What was acknowledged since no frame states yet; the write-ahead log seals that, too.
+        let known = self.stated.saturating_sub(self.base) as usize;
         if known == 0 {
             return false;
         }
@@ -135,6 +138,7 @@ impl Disk {
             return Found::Damage;
         }
         self.image.truncate(at);
+        self.stated = stated;
         let start = recovery.finish().expect("a log from which only its end is missing");
         (self.written, self.durable) = (start.clone(), start.clone());
         Found::Whole(start)

@@ -26,7 +26,7 @@ impl World {
         let node = self.rng.below(NODES as u64) as usize;
         let other = (node + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
         let until = self.now + 50 * MS + self.rng.below(2 * SECOND);
-        match self.rng.below(13) {
+        match self.rng.below(17) {
             0 if self.nodes[node].is_up() => self.crash(node),
             1 if self.nodes[node].is_up() => self.nodes[node].fuse = Some(1 + self.rng.below(400)),
             2 | 3 => self.cut_off(node, until),
@@ -60,6 +60,8 @@ impl World {
             12 if self.nodes[node].is_up() && self.nodes[node].stopped_until <= self.now => {
                 self.end_in_peace(node);
             }
+            13 | 14 => self.leader_is_deaf(),
+            15 | 16 => self.follower_forgets(),
             _ => {}
         }
     }
@@ -96,6 +98,44 @@ impl World {
             self.trace(|| format!("group {group}: node {node} hands over to {to}"));
             let to = node_id(&name(to));
             self.drive(node, NodeInput::Transfer { group: id_of(group), to });
+        }
+    }
+
+    /// A leader is heard and hears nothing: what it proposed may be committed by the next one, and
+    /// be under a snapshot when it learns of it.
+    fn leader_is_deaf(&mut self) {
+        let group = self.rng.below(GROUPS as u64) as usize;
+        let Some(leader) = self.leader(group) else { return };
+        self.count("leader hears nothing");
+        let until = self.now + 600 * MS + self.rng.below(2500 * MS);
+        for other in (0..NODES).filter(|&other| other != leader) {
+            self.net.cut(other, leader, until);
+        }
+    }
+
+    /// One follower does not hear its leader for a while and wants to lead; then the other one
+    /// forgets at a restart whom it has just heard, and only hears the first.
+    fn follower_forgets(&mut self) {
+        let group = self.rng.below(GROUPS as u64) as usize;
+        let Some(leader) = self.leader(group) else { return };
+        self.count("follower forgets its leader");
+        let wants = (leader + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
+        let forgets = NODES - leader - wants;
+        let forgets_at = self.now + 550 * MS + self.rng.below(900 * MS);
+        self.net.cut(leader, wants, forgets_at + 700 * MS);
+        self.net.cut(wants, leader, forgets_at + 700 * MS);
+        // One that lacks entries is elected by nobody.
+        self.quiet_until = forgets_at + 700 * MS;
+        self.at(forgets_at, Event::Forget { leader, node: forgets });
+    }
+
+    /// A node restarts at once, and is cut off from another.
+    pub fn forget(&mut self, leader: usize, node: usize) {
+        if self.nodes[node].is_up() && self.nodes[node].stopped_until <= self.now {
+            self.net.cut(leader, node, self.now + 700 * MS);
+            self.net.cut(node, leader, self.now + 700 * MS);
+            self.crash(node);
+            self.after(MS, Event::Start { node });
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Replica {
     pub work: VecDeque<Work>,
     /// Its state is applied later.
     pub lags: bool,
+    /// Until then it applies nothing.
+    pub slow_until: u64,
     /// Index of the last snapshot that was cut.
     pub cut: u64,
     /// Requests that wait to share an entry, as (ticket, bytes).
@@ -51,7 +53,8 @@ impl Replica {
     pub fn begin(snapshot: &Snapshot) -> Replica {
         let cut = snapshot.get_metadata().index;
         let machine = restored(snapshot);
-        Replica { machine, work: VecDeque::new(), lags: false, cut, requests: Vec::new() }
+        let (work, requests) = (VecDeque::new(), Vec::new());
+        Replica { machine, work, lags: false, slow_until: 0, cut, requests }
     }
 }
 

@@ -21,6 +21,11 @@ pub enum Event {
         to: usize,
         message: Box<PeerMessage>,
     },
+    /// A node restarts, and is cut off from one that leads.
+    Forget {
+        leader: usize,
+        node: usize,
+    },
     /// A node that has handed its groups over ends.
     End {
         node: usize,

@@ -42,6 +42,8 @@ pub struct World {
     pub watch: Watch,
     pub clients: Clients,
     pub replacing: Option<Replacing>,
+    /// Clients only read until then.
+    pub quiet_until: u64,
     pub seen: BTreeMap<&'static str, u64>,
     trace: bool,
 }
@@ -74,6 +76,7 @@ impl World {
             watch: Watch::new(GROUPS),
             clients: Clients::new(),
             replacing: None,
+            quiet_until: 0,
             seen: BTreeMap::new(),
             trace,
         };
@@ -152,6 +155,7 @@ impl World {
                     self.crash(node);
                 }
             }
+            Event::Forget { leader, node } => self.forget(leader, node),
             Event::Client(client) => self.client_asks(client),
             Event::Timeout { client, ticket } => self.client_gives_up(client, ticket),
             Event::Fault => self.fault(),
@@ -307,6 +311,7 @@ impl World {
                 if role.role == StateRole::Leader {
                     self.watch.leads(place_of(group), core);
                     self.count("leader elected");
+                    self.slow_down(node, place_of(group));
                 }
                 self.trace(|| format!("group {group}: node {node} is {role:?}"));
             }
@@ -362,12 +367,30 @@ impl World {
         if replica.lags {
             return;
         }
-        if self.rng.below(12) == 0 {
+        // Loading what was received takes its time, and so does catching up for a new leader.
+        let takes_long = match replica.work.back() {
+            Some(Work::Restore(_)) => self.rng.below(3) == 0,
+            _ => self.now < replica.slow_until,
+        };
+        if takes_long || self.rng.below(12) == 0 {
             replica.lags = true;
-            let delay = self.rng.below(30 * MS);
+            let delay = match replica.work.back() {
+                Some(Work::Restore(_)) if takes_long => self.rng.below(1500 * MS),
+                _ if takes_long => replica.slow_until - self.now,
+                _ => self.rng.below(30 * MS),
+            };
             self.after(delay, Event::Apply { node, life, group });
         } else {
             inputs.extend(self.do_work(node, group));
+        }
+    }
+
+    fn slow_down(&mut self, node: usize, group: usize) {
+        let is_slow = self.rng.below(3) == 0;
+        let until = self.now + self.rng.below(200 * MS);
+        let replica = self.nodes[node].replicas.get_mut(group).and_then(Option::as_mut);
+        if let Some(replica) = replica.filter(|_| is_slow) {
+            replica.slow_until = until;
         }
     }
 
@@ -397,7 +420,7 @@ impl World {
             }
         }
         let index = replica.machine.applied;
-        let is_due = index >= replica.cut + 60;
+        let is_due = index >= replica.cut + 20;
         let mut inputs = vec![NodeInput::Applied { group: id_of(group), index }];
         // A disk that was just lost may be one of those that made up the majority.
         let needed = if self.replacing.is_some() { 1 } else { 2 };
@@ -413,7 +436,7 @@ impl World {
     }
 
     fn cut(&mut self, node: usize, group: usize) -> Option<NodeInput> {
-        let keep = self.rng.below(40);
+        let keep = self.rng.below(4) * self.rng.below(12);
         let replica = self.nodes[node].replicas[group].as_mut()?;
         let machine = &replica.machine;
         replica.cut = machine.applied;

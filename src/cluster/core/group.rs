@@ -618,6 +618,16 @@ mod tests {
     }
 
     #[test]
+    fn ticks_that_were_missed_are_not_made_up_for() {
+        let mut trio = Trio::led();
+        let before = trio.groups[2].role();
+        trio.now_us += GROUP_ELECTION_US + GROUP_TICK_US;
+        // A process that was stopped finds all of them at once; its leader is well.
+        (0..CAMPAIGN_TICKS_MAX).for_each(|_| trio.step(2, Input::Tick));
+        assert_eq!(trio.groups[2].role(), before);
+    }
+
+    #[test]
     fn an_acknowledgement_waits_for_the_disk() {
         let mut trio = Trio::led();
         let mut out = Vec::new();
