@@ -591,6 +591,25 @@ mod tests {
         assert_eq!(recover([&bytes[..]].into_iter()), Err(RecordError::NotWhole(3)));
     }
 
+    #[test]
+    fn entries_are_needed_until_the_snapshot_above_them_is_durable() {
+        let mut places = Places::default();
+        places.take(5, &write(1, 0, entries(2..6, 1)));
+        let checkpoint = Some(Checkpoint::Own(snapshot(5, 1)));
+        places.take(6, &Persist { checkpoint, ..write(1, 5, vec![]) });
+        places.durable(5);
+        assert_eq!(places.oldest(), Some(5));
+        places.durable(6);
+        assert_eq!(places.oldest(), None);
+        places.take(7, &write(1, 5, entries(6..9, 1)));
+        places.take(8, &write(2, 5, entries(6..7, 2)));
+        assert_eq!(places.oldest(), Some(8), "all of the record before was overwritten");
+        let checkpoint = Some(Checkpoint::Received(snapshot(20, 2)));
+        places.take(9, &Persist { checkpoint, ..write(2, 20, entries(21..22, 2)) });
+        places.durable(9);
+        assert_eq!(places.oldest(), Some(9));
+    }
+
     /// The log in front of a checkpoint is gone: what stands behind it is found to be whole.
     #[test]
     fn a_checkpoint_takes_the_place_of_what_was_before() {

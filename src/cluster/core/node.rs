@@ -442,8 +442,9 @@ mod tests {
     use super::*;
     use crate::cluster::core::group::Cut;
     use crate::cluster::core::log::recover;
+    use crate::cluster::core::message::Control;
     use crate::cluster::core::reads::ReadMode;
-    use crate::cluster::core::table::Addresses;
+    use crate::cluster::core::table::{Addresses, Member};
     use raft::StateRole;
 
     /// Three nodes whose disks and net are as fast as they are reliable.
@@ -672,6 +673,34 @@ mod tests {
     }
 
     #[test]
+    fn a_node_says_that_it_agreed_when_that_is_durable() {
+        let mut out = Vec::new();
+        let mut node = Node::new(config(1), NodeStart::default(), 0, &mut out).unwrap();
+        let members = config(1).listed.into_iter().map(|(name, addresses)| {
+            let disk = if name == "node-2" { node.identity().disk } else { 5 };
+            Member { name, disk, addresses }
+        });
+        let table = Table::founding(members.collect(), 2, [7, 8], 9).unwrap();
+        let found = Control::Found(table).encode();
+        let from = node_id("node-1");
+        let said = |node: &mut Node| {
+            let mut out = Vec::new();
+            node.step(1, NodeInput::PeerUp(from), &mut out);
+            let [NodeOutput::Send { message: PeerMessage::Control(bytes), .. }] = &out[..] else {
+                panic!("{out:?}")
+            };
+            let Some(Control::Hello(hello)) = Control::decode(bytes) else { panic!() };
+            hello.stage
+        };
+        let message = PeerMessage::Control(found);
+        node.step(1, NodeInput::Receive { from, message }, &mut out);
+        node.flush(&mut out);
+        assert_eq!(said(&mut node), Stage::Unborn);
+        node.step(1, NodeInput::Persisted(2), &mut out);
+        assert_eq!(said(&mut node), Stage::Prepared { cluster: 7 });
+    }
+
+    #[test]
     fn behind_a_checkpoint_the_log_before_it_is_needed_for_entries_only() {
         let mut trio = Trio::led();
         let leader = trio.leader(5)[0];
@@ -685,6 +714,18 @@ mod tests {
         trio.step(leader, NodeInput::Checkpoint);
         let last = trio.logs[leader].len() as u64;
         assert_eq!(trio.nodes[leader].needed_from(), (last, None));
+        trio.nodes[leader].step(trio.now_us, NodeInput::Checkpoint, &mut Vec::new());
+        assert_eq!(trio.nodes[leader].needed_from(), (last, None), "one that is not durable");
+        trio.restart(leader, trio.logs[leader].clone());
+        trio.pass(60);
+        let leader = trio.leader(5)[0];
+        for group in 0..CLUSTER_GROUPS as GroupId {
+            let index = trio.nodes[leader].group(group).unwrap().committed();
+            let cut = Cut { index, time_us: 9, data: vec![3], keep_from: 1 };
+            trio.step(leader, NodeInput::Cut { group, cut });
+        }
+        trio.step(leader, NodeInput::Checkpoint);
+        let last = trio.logs[leader].len() as u64;
         trio.step(leader, write(5, 78));
         let whole = trio.logs[leader].clone();
         let needed = &whole[last as usize - 1..];
@@ -695,6 +736,11 @@ mod tests {
             start
         };
         assert!(start(needed) == start(&whole));
+        for (group, core) in trio.nodes[leader].groups() {
+            let stored = &start(needed).groups[&group].hard_state;
+            let live = core.log().hard_state();
+            assert_eq!((stored.term, stored.vote), (live.term, live.vote), "group {group}");
+        }
         assert_eq!(start(needed).groups[&5].snapshot.data.len(), 9);
         assert_eq!(start(needed).groups[&5].entries.len(), 1);
     }
