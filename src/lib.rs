@@ -11,7 +11,8 @@
 //! | L3 | [`net`], [`snapshot`] |
 //! | L4 | [`engine`] |
 //! | L5 | [`commands`] |
-//! | L6 | [`server`], `bench` (the feature of that name) |
+//! | L6 | [`driver`] (of a cluster's node) |
+//! | L7 | [`server`], `bench` (the feature of that name) |
 
 pub mod limits;
 pub mod util;
@@ -42,6 +43,9 @@ pub mod engine;
 
 #[cfg(not(loom))]
 pub mod commands;
+
+#[cfg(not(loom))]
+pub mod driver;
 
 #[cfg(not(loom))]
 pub mod server;

@@ -3,6 +3,10 @@
 //! A queue, loop, buffer or connection that is bounded elsewhere is a bug of that place: the
 //! bound belongs here, with a sentence on what happens when it is reached.
 
+mod cluster;
+
+pub use cluster::*;
+
 /// Shards of the keyspace. `shard = hash_slot >> 5` for the life of the data.
 pub const SHARDS: usize = 512;
 /// Hash slots of the Redis cluster protocol.
@@ -426,10 +430,6 @@ pub const NODE_RECORD_BYTES: usize = 192 * 1024;
 pub const GROUP_SNAPSHOT_TICKS: usize = 40;
 /// Entries that a new replica may be behind when it is made a voter.
 pub const GROUP_CAUGHT_UP_ENTRIES: u64 = 64;
-/// Bytes of a part of a message between nodes: how long what is urgent waits behind what is long.
-pub const PEER_PART_BYTES_MAX: usize = 128 * 1024;
-/// Bytes of a message between nodes; a longer one is refused, and its connection closed.
-pub const PEER_MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
 const _: () = assert!(HASH_SLOTS.is_multiple_of(CLUSTER_GROUPS));
 const _: () = assert!(SHARDS.is_multiple_of(CLUSTER_GROUPS));

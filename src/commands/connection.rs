@@ -7,7 +7,7 @@ use super::{client, durability, pubsub, transactions};
 use crate::config::ClientClass;
 use crate::engine::CmdError;
 use crate::limits::DATABASES;
-use crate::net::{Bounds, Card, ConnId, Flow};
+use crate::net::{Bounds, Card, ConnId, Flow, Peer};
 use crate::resp::{Args, Protocol, Reply};
 use crate::util::int::parse_i64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -170,7 +170,8 @@ fn describe(cx: &Cx<'_>, reply: &mut Reply<'_>) {
     reply.int(if cx.session.protocol == Protocol::Resp3 { 3 } else { 2 });
     reply.bulk(b"id");
     reply.int(cx.card.id() as i64);
-    for (name, value) in [("mode", "standalone"), ("role", "master")] {
+    let mode = if cx.node().cluster.get().is_some() { "cluster" } else { "standalone" };
+    for (name, value) in [("mode", mode), ("role", "master")] {
         reply.bulk(name.as_bytes());
         reply.bulk(value.as_bytes());
     }
@@ -213,7 +214,11 @@ pub fn admit(node: &Node, card: &Card) -> Result<Session, Vec<u8>> {
     if hot.protected_mode() && !hot.requirepass_is_set() && !card.is_from_here() {
         return Err(PROTECTED.as_bytes().to_vec());
     }
-    Ok(Session { authenticated: !hot.requirepass_is_set(), ..Session::default() })
+    let is_redirected = node.cluster.get().is_some_and(|gateway| {
+        matches!(card.local(), Some(Peer::Tcp(here)) if here.port() == gateway.redirect_port)
+    });
+    let authenticated = !hot.requirepass_is_set();
+    Ok(Session { authenticated, is_redirected, ..Session::default() })
 }
 
 /// What a remote client is told in protected mode.

@@ -10,7 +10,7 @@ use super::durability::{self, settle_long_body, take_long_body};
 use super::node::{Local, Node, NodeHub};
 use super::session::Session;
 use super::table::{Command, Keys, Run, TABLE, flags};
-use super::{events, expiry, transactions};
+use super::{cluster, events, expiry, transactions};
 use crate::config::notify;
 use crate::engine::{CmdError, Journal, Read, ReadParts, Txn, TxnParts, Walk};
 use crate::limits::{BATCH_COMMANDS, OUTPUT_HIGH_WATER, STRING_LEN_MAX};
@@ -29,7 +29,8 @@ mod prepare;
 mod steps;
 
 use numbers::is_short;
-use prepare::{Known, Prepared};
+use prepare::Known;
+pub(super) use prepare::Prepared;
 pub(super) use steps::{begin, call_session, marks_uses, publish_effects, shards_of};
 
 impl Service for Node {
@@ -70,8 +71,6 @@ impl Service for Node {
     }
 
     fn serve(&self, io: &mut Io<'_, Node>, mut batch: Batch<'_>) -> Served {
-        let count = batch.len();
-        let pin = reclaim::pin();
         let stats = &self.workers[io.local.worker];
         stats.reads.add(1);
         stats.writes.add(1);
@@ -79,6 +78,11 @@ impl Service for Node {
         stats.input_bytes.add(received as u64);
         // What CLIENT LIST shows for the connection that asks: the request is not done yet.
         io.card.query_bytes.store(received, Relaxed);
+        if let Some(gateway) = self.cluster.get() {
+            return cluster::serve(self, gateway, io, batch);
+        }
+        let count = batch.len();
+        let pin = reclaim::pin();
         let mut prepared = [Prepared::default(); BATCH_COMMANDS];
         self.prepare(&pin, io.session.db, &batch, &mut prepared);
         let prepared = prepared;
@@ -129,7 +133,7 @@ impl Service for Node {
 }
 
 /// The third pass over one batch.
-struct ExecutionRun<'a> {
+pub(super) struct ExecutionRun<'a> {
     node: &'a Node,
     /// The keyspace without a lock.
     read: Read<'a>,
@@ -168,7 +172,7 @@ impl<'h> Call<'_, 'h> {
 }
 
 impl<'a> ExecutionRun<'a> {
-    fn new(node: &'a Node, pin: &'a Pin, io: &Io<'_, Node>) -> ExecutionRun<'a> {
+    pub(super) fn new(node: &'a Node, pin: &'a Pin, io: &Io<'_, Node>) -> ExecutionRun<'a> {
         let nowhere = Place::new(0, None);
         let now_ms = node.engine.clock.now_ms();
         let read = Read::new(ReadParts {
@@ -195,7 +199,13 @@ impl<'a> ExecutionRun<'a> {
         }
     }
 
-    fn end(mut self, io: &mut Io<'_, Node>) {
+    /// What is executed from now on sees this clock, in ms since 1970.
+    pub(super) fn set_now(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        self.read.set_now(now_ms);
+    }
+
+    pub(super) fn end(mut self, io: &mut Io<'_, Node>) {
         let after = std::mem::take(&mut io.local.after);
         if after > 0 {
             if let Some(log) = self.node.durability.log() {
@@ -212,7 +222,7 @@ impl<'a> ExecutionRun<'a> {
         }
     }
 
-    fn execute(
+    pub(super) fn execute(
         &mut self,
         io: &mut Io<'_, Node>,
         batch: &mut Batch<'_>,
@@ -235,12 +245,7 @@ impl<'a> ExecutionRun<'a> {
             refuse(node, io, Some(place), &error);
             return Flow::Next;
         }
-        if node.pause.is_on() && self.must_wait(io, command) {
-            node.pause.wait(io.id);
-            // The pause may have ended before this connection was on the list.
-            if !self.must_wait(io, command) {
-                io.hub.resume(io.id);
-            }
+        if self.is_paused(io, command) {
             return Flow::Park;
         }
         if node.saving.holds(command, io.session) {
@@ -274,6 +279,21 @@ impl<'a> ExecutionRun<'a> {
         let pushes = command.is(flags::PUBSUB) && command.is(flags::IN_SUBSCRIBED);
         settle_reply_mode(io, if pushes { io.out.mark() } else { mark });
         flow
+    }
+
+    /// Whether a pause holds this request; the connection is resumed when that ends.
+    #[inline]
+    pub(super) fn is_paused(&self, io: &Io<'_, Node>, command: &Command) -> bool {
+        let pause = &self.node.pause;
+        if !pause.is_on() || !self.must_wait(io, command) {
+            return false;
+        }
+        pause.wait(io.id);
+        // The pause may have ended before this connection was on the list.
+        if !self.must_wait(io, command) {
+            io.hub.resume(io.id);
+        }
+        true
     }
 
     /// The reply behind `mark` has seen what is not released yet.

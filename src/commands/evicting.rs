@@ -127,6 +127,9 @@ fn counted(node: &Node, limit: u64) -> u64 {
 /// What the configured policy chooses; `None` if nothing is to be evicted.
 fn choice(node: &Node) -> Option<Choice> {
     use EvictionPolicy as P;
+    if node.cluster.get().is_some() {
+        return None; // What changes the keyspace goes through the log of its group.
+    }
     let (volatile_only, by) = match node.config.hot.maxmemory_policy() {
         P::NoEviction => return None,
         P::AllKeysLru => (false, By::Recency),

@@ -57,7 +57,6 @@ fn expire(node: &Node, hub: &NodeHub, local: &mut Local, worker: usize) -> TickO
     if !node.active_expire.load(Relaxed) || node.is_loading() {
         return TickOutcome::Done;
     }
-    let now_ms = node.engine.clock.now_ms();
     let until_ns = clock::monotonic_ns() + EXPIRE_TICK_NS;
     let workers = node.workers.len();
     let mut removed = Vec::new();
@@ -68,7 +67,7 @@ fn expire(node: &Node, hub: &NodeHub, local: &mut Local, worker: usize) -> TickO
         let mut budget = EXPIRE_SLICE_KEYS;
         let more = node.engine.store.expire_some(
             shard as u16,
-            now_ms,
+            node.expiry_clock_ms(shard as u16),
             &mut budget,
             &mut |db, key: &[u8]| removed.push((db, key.to_vec())),
         );

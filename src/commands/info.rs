@@ -302,8 +302,11 @@ fn latencystats(view: &View<'_>, out: &mut String) {
     }
 }
 
-fn cluster(_view: &View<'_>, out: &mut String) {
-    line!(out, "cluster_enabled:0");
+fn cluster(view: &View<'_>, out: &mut String) {
+    line!(out, "cluster_enabled:{}", u8::from(view.node.cluster.get().is_some()));
+    if let Some(gateway) = view.node.cluster.get() {
+        out.push_str(&super::cluster::report::groups(gateway));
+    }
 }
 
 fn keyspace(view: &View<'_>, out: &mut String) {

@@ -5,6 +5,7 @@ pub mod table;
 mod admission;
 mod bits;
 mod client;
+pub mod cluster;
 mod command_command;
 mod command_keys;
 mod command_stats;

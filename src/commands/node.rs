@@ -1,6 +1,8 @@
 //! The server as its commands see it: engine, configuration, statistics, and what connections
 //! share.
 
+use super::cluster::Gateway;
+use super::cluster::execute::group_of_shard;
 use super::command_stats::CommandStats;
 use super::durability::Durability;
 use super::evicting::Room;
@@ -27,7 +29,7 @@ use crossbeam_utils::CachePadded;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// All connections with the server as their service.
 pub type NodeHub = Hub<Node>;
@@ -70,6 +72,8 @@ pub struct Node {
     pub shutdown: Shutdown,
     /// Numbers that INFO derives rates and peaks from.
     pub gauges: Gauges,
+    /// Where the workers of a cluster's node meet its driver; empty on a node that stands alone.
+    pub cluster: OnceLock<Arc<Gateway>>,
 }
 
 /// What is known of this process since its start.
@@ -280,12 +284,22 @@ impl Node {
             active_expire: AtomicBool::new(true),
             shutdown: Shutdown::new()?,
             gauges: Gauges::default(),
+            cluster: OnceLock::new(),
         })
     }
 
     /// True until the data on disk is in memory.
     pub fn is_loading(&self) -> bool {
         self.loading.is_on()
+    }
+
+    /// The clock by which keys of a shard are past their deadline, ms since 1970: in a cluster, log
+    /// time of what is applied.
+    pub fn expiry_clock_ms(&self, shard: u16) -> u64 {
+        match self.cluster.get() {
+            Some(gateway) => gateway.group(group_of_shard(shard)).log_time_ms(),
+            None => self.engine.clock.now_ms(),
+        }
     }
 
     /// The process clock, ms since 1970.

@@ -236,6 +236,9 @@ impl<'n> Replayer<'n> {
                 self.bodies.remove(&u64::from_le_bytes(*number));
                 Ok(())
             }
+            RecordKind::Groups => {
+                Err(fail("the directory is that of a cluster's node: start it with --peers"))
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the server remembers of one connection, and what a command sees of both.
 
+use super::cluster::WatchedSlots;
 use super::durability::LongBody;
 use super::node::{Local, Node, NodeHub};
 use super::table::Command;
@@ -8,6 +9,7 @@ use crate::resp::{OwnedArgs, Protocol};
 use crate::store::Watch;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// State of one connection.
 #[derive(Default)]
@@ -36,6 +38,12 @@ pub struct Session {
     pub save: Option<u64>,
     /// The change of the storage that a CONFIG SET waits for.
     pub switch: Option<u64>,
+    /// Set once the replies to what the driver of the cluster was given are on their way.
+    pub forwarded: Option<Arc<AtomicBool>>,
+    /// What it watches in a cluster.
+    pub watched: Option<WatchedSlots>,
+    /// The connection came to the port that answers where keys are.
+    pub is_redirected: bool,
 }
 
 /// What becomes of replies.
@@ -61,6 +69,8 @@ pub struct Multi {
     pub bytes: usize,
     /// A command was refused while queueing: EXEC will abort.
     pub failed: bool,
+    /// In a cluster, the slot of all its keys.
+    pub slot: Option<u16>,
 }
 
 /// Watched keys with the mark that changes of them set.

@@ -43,6 +43,11 @@ const SYNTAX: &[(&str, &str)] = &[
         "(ON|OFF) [REDIRECT client-id] [PREFIX prefix]+ [BCAST] [OPTIN] [OPTOUT] [NOLOOP]",
     ),
     ("client|unblock", "client-id [TIMEOUT|ERROR]"),
+    (
+        "cluster",
+        "(INFO|NODES|SLOTS|SHARDS|LINKS|MYID|KEYSLOT|COUNTKEYSINSLOT|GETKEYSINSLOT|REPLICAS) \
+         [arg]+",
+    ),
     ("command|docs", "[command-name]+"),
     ("command|getkeys", "command [arg]+"),
     ("command|getkeysandflags", "command [arg]+"),

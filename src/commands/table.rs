@@ -13,8 +13,8 @@
 
 use super::session::Cx;
 use super::{
-    bits, connection, hashes, keyspace, lists, persistence, pubsub, replication, scan, server,
-    sets, strings,
+    bits, cluster, connection, hashes, keyspace, lists, persistence, pubsub, replication, scan,
+    server, sets, strings,
 };
 use super::{transactions, zsets};
 use crate::engine::{CmdError, Read, Txn, Walk};
@@ -237,6 +237,7 @@ impl Command {
 
 const FAMILIES: &[&[Command]] = &[
     bits::ROWS,
+    cluster::report::ROWS,
     connection::ROWS,
     hashes::ROWS,
     keyspace::ROWS,

@@ -117,6 +117,7 @@ fn unwatch_command(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> O
     if let Some(watching) = cx.session.watching.take() {
         unwatch(cx.node(), &watching);
     }
+    cx.session.watched = None;
     cx.card.watched.store(0, Relaxed);
     reply.ok();
     Ok(())
@@ -124,7 +125,7 @@ fn unwatch_command(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> O
 
 /// Ends a transaction without running it, and forgets the watched keys.
 pub(super) fn abandon(node: &Node, session: &mut Session) {
-    session.multi = None;
+    (session.multi, session.watched) = (None, None);
     if let Some(watching) = session.watching.take() {
         unwatch(node, &watching);
     }
@@ -144,6 +145,7 @@ fn exec(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         return Err(CmdError::text("ERR EXEC without MULTI"));
     };
     let watching = cx.session.watching.take();
+    cx.session.watched = None;
     cx.card.queued.store(-1, Relaxed);
     cx.card.watched.store(0, Relaxed);
     let result = if multi.failed {

@@ -1,7 +1,9 @@
 //! Why a server could not start. Each text is one line that says what to do.
 
+use super::cluster::ClusterError;
 use super::recovery::RecoveryError;
 use crate::config::bind::BindError;
+use crate::driver::DriverError;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -24,6 +26,10 @@ pub enum StartError {
     DataDirectory(PathBuf, io::Error),
     /// The data in the directory cannot be brought back.
     Recovery(PathBuf, RecoveryError),
+    /// The configuration makes no cluster.
+    Cluster(ClusterError),
+    /// The node of a cluster cannot start with what is in the directory.
+    Driver(PathBuf, DriverError),
     /// The operating system refused something that a server needs.
     System(io::Error),
 }
@@ -56,6 +62,8 @@ impl fmt::Display for StartError {
                 write!(f, "cannot keep data in {}: {error}; choose another --dir", path.display())
             }
             StartError::Recovery(path, error) => write!(f, "{}: {error}", path.display()),
+            StartError::Cluster(error) => error.fmt(f),
+            StartError::Driver(path, error) => write!(f, "{}: {error}", path.display()),
             StartError::System(error) => error.fmt(f),
         }
     }

@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod banner;
 pub mod cli;
+mod cluster;
 mod descriptors;
 mod error;
 mod facts;

@@ -71,6 +71,11 @@ impl DataDirectory {
         }
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// The directory as the log and snapshots see it.
     pub(super) fn disk(&self) -> &Arc<dyn Disk> {
         &self.disk
@@ -158,7 +163,7 @@ impl DataDirectory {
     }
 
     /// Bytes of a file of the log: as configured, unless there are files of another size.
-    fn segment_bytes(&self, config: &Config) -> std::io::Result<u64> {
+    pub(super) fn segment_bytes(&self, config: &Config) -> std::io::Result<u64> {
         let wanted = config.values().bytes("wal-segment-bytes").next_power_of_two();
         let segment = wal::names::segment_bytes(&wal::names::list(&*self.disk)?, wanted);
         if segment != wanted {

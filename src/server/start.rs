@@ -3,15 +3,18 @@
 //! The main thread only waits: for signals, and for SHUTDOWN. Workers own everything else.
 
 use super::banner::{self, Facts};
+use super::cluster::{self, Plan};
 use super::error::StartError;
 use super::listen;
 use super::logging::Logging;
 use super::pidfile::PidFile;
+use super::recovery::DataDirectory;
 use super::storage::Storage;
 use super::{descriptors, facts, progress};
 use crate::commands::{Identity, Node, NodeHub, random_seed, saving};
 use crate::config::threads::{self, Machine, Workers};
 use crate::config::{Change, Config, ConfigError};
+use crate::driver::Driver;
 use crate::net::{Hub, HubOptions, run_worker};
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::eventfd::EventFd;
@@ -26,6 +29,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::Scope;
 
+/// What a node of a cluster says of itself at its start.
+const CLUSTER_NOTICE: &str = "cluster mode is not finished: see 'What is not there yet' in \
+    docs/cluster.md before you keep anything in it that you need";
+
 const TOKEN_SIGNAL: u64 = 1;
 const TOKEN_SHUTDOWN: u64 = 2;
 const TOKEN_BELL: u64 = 3;
@@ -38,22 +45,41 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     allocator::allow_huge_pages(false);
     let workers = choose_workers(&config);
     let clients = descriptors::make_room(&config);
+    let plan = Plan::of(&config)?;
     let mut listening = listen::open(&config)?;
-    let storage = Storage::open(&config)?;
+    let (storage, joined) = match plan {
+        None => (Storage::open(&config)?, None),
+        Some(mut plan) => {
+            plan.listen(&mut listening)?;
+            let data = DataDirectory::open(&config)?;
+            plan.setup.segment_bytes = data.segment_bytes(&config)?;
+            (Storage::default(), Some(Joined { plan, data }))
+        }
+    };
     let facts = facts::collect(&config, &listening, workers, clients);
     let identity = identify(&config);
     let busy_poll_us = config.hot.busy_poll_us();
     let node = Node::new(config, identity, workers.count)?;
-    if storage.data().is_some() {
+    if storage.data().is_some() || joined.is_some() {
         node.loading.begin();
+    }
+    if let Some(joined) = &joined {
+        let gateway = Arc::new(joined.plan.gateway()?);
+        node.cluster.get_or_init(|| gateway);
     }
     let hub = Arc::new(Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?);
     hub.change_listeners(|listeners| listeners.append(&mut listening.listeners));
-    listen::follow_config(&hub);
+    match &joined {
+        None => listen::follow_config(&hub),
+        Some(_) => cluster::fix(&hub.service.config),
+    }
     let pidfile = write_pidfile(&hub.service.config);
     let traces = Traces { _pidfile: pidfile, unix_path: listening.unix_path };
     show(&facts);
-    serve(&hub, &signals, log, &storage, traces)?;
+    match joined {
+        None => serve(&hub, &signals, log, &storage, traces)?,
+        Some(joined) => serve_cluster(&hub, &signals, log, joined, traces)?,
+    }
     tracing::info!("bye");
     Ok(())
 }
@@ -128,6 +154,45 @@ fn serve(
         log.close();
     }
     Ok(())
+}
+
+/// A node of a cluster before it runs.
+struct Joined {
+    plan: Plan,
+    data: DataDirectory,
+}
+
+/// Runs workers and driver of a cluster's node until the end.
+fn serve_cluster(
+    hub: &Arc<NodeHub>,
+    signals: &Signals,
+    log: &Logging,
+    joined: Joined,
+    _traces: Traces,
+) -> Result<(), StartError> {
+    let Joined { plan, data } = joined;
+    tracing::warn!("{CLUSTER_NOTICE}");
+    let Some(gateway) = hub.service.cluster.get() else { return Ok(()) };
+    std::thread::scope(|scope| {
+        start_workers(scope, hub)?;
+        let ended = Driver::open(hub, gateway, data.disk(), plan.setup)
+            .map_err(|error| StartError::Driver(data.path().into(), error))
+            .and_then(|driver| {
+                let thread = std::thread::Builder::new().name("cluster".into());
+                let running = thread.spawn_scoped(scope, move || driver.run())?;
+                hub.service.loading.end();
+                tracing::info!("ready to accept connections");
+                tell_manager(ServiceState::Ready);
+                let ended = wait(hub, signals, log, None).map(drop);
+                tell_manager(ServiceState::Stopping);
+                gateway.end();
+                // A panic of it has been told, and ends the process by itself where it matters.
+                let _ = running.join();
+                ended
+            });
+        hub.stop();
+        ended
+    })
 }
 
 fn start_workers<'scope, 'env>(

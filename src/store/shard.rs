@@ -310,6 +310,11 @@ impl Store {
         self.len(db) == 0
     }
 
+    /// Keys of a database in one shard.
+    pub fn shard_len(&self, shard: u16, db: u8) -> u64 {
+        self.shards[usize::from(shard)].tables.counts(&reclaim::pin(), db).0
+    }
+
     /// Whether a shard has keys at all, or keys with a deadline if `timed`.
     pub fn has_keys(&self, pin: &Pin, shard: u16, timed: bool) -> bool {
         let tables = &self.shard(shard).tables;

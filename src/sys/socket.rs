@@ -1,6 +1,6 @@
 //! Sockets: listeners, accepting, receiving and sending, all non-blocking and close-on-exec.
 //!
-//! Deliberately absent: connecting (the server has no peers of its own yet) and buffering.
+//! Deliberately absent: buffering, and names (an address is an address).
 
 use super::failure::{failed, os_code};
 use crate::limits::SENDV_PIECES;
@@ -103,6 +103,20 @@ pub fn listen_unix(path: &Path, mode: Option<u32>, backlog_len: i32) -> io::Resu
 
 fn backlog(wanted: i32) -> Backlog {
     Backlog::new(wanted.max(1)).unwrap_or(Backlog::MAXCONN)
+}
+
+/// Begins to connect to `address`. The socket is writable when that has come to an end; whether it
+/// was a good one, [`take_error`] tells.
+pub fn connect_tcp(address: SocketAddr) -> io::Result<OwnedFd> {
+    let open = || -> nix::Result<OwnedFd> {
+        let family = if address.is_ipv6() { AddressFamily::Inet6 } else { AddressFamily::Inet };
+        let fd = os::socket(family, SockType::Stream, NONBLOCKING, None)?;
+        match os::connect(fd.as_raw_fd(), &SockaddrStorage::from(address)) {
+            Ok(()) | Err(Errno::EINPROGRESS) => Ok(fd),
+            Err(cause) => Err(cause),
+        }
+    };
+    open().map_err(|cause| failed(format!("connect to {address}"), cause))
 }
 
 /// A connection that was accepted.

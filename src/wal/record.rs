@@ -17,6 +17,7 @@
 //!   3 joined     number u64 of a body sent in fragments; then a bit for each command that
 //!                applies; the body is that of kind 1
 //!   4 dropped    number u64 of a body that nothing will use
+//!   5 groups     flags u8: 1 first, 2 last part; a part of a record of the groups of a node
 //! ```
 
 use crate::limits::LOG_RECORD_MAX;
@@ -42,6 +43,8 @@ pub enum RecordKind {
     Joined = 3,
     /// Fragments that nothing will use.
     Dropped = 4,
+    /// A part of a record of the groups of a cluster's node.
+    Groups = 5,
 }
 
 /// A record in the making; reused from one to the next.
@@ -159,6 +162,7 @@ impl<'a> Record<'a> {
             2 => RecordKind::Fragment,
             3 => RecordKind::Joined,
             4 => RecordKind::Dropped,
+            5 => RecordKind::Groups,
             _ => return Err(NoRecord),
         };
         let shard = u16::from_le_bytes([header[34], header[35]]);

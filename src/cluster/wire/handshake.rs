@@ -10,9 +10,9 @@
 //!              | cluster u64 | name: length u8, bytes | whom it calls: length u8, bytes
 //! ```
 //!
-//! The proofs cover both greetings whole, so that nothing of them can be exchanged on the way, and a
-//! fresh nonce of each end, so that none can be played again. Until the other end has proved that it
-//! knows the secret, its bytes are counted and hashed, and not looked into.
+//! The proofs cover both greetings whole, so that nothing of them can be exchanged on the way, and
+//! a fresh nonce of each end, so that none can be played again. Until the other end has proved that
+//! it knows the secret, its bytes are counted and hashed, and not looked into.
 //!
 //! Invariants: at most [`GREETING_BYTES_MAX`] and a proof are taken from a stranger; a proof is
 //! compared in constant time; the proof of one end is of no use to the other. Deliberately absent:

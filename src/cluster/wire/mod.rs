@@ -8,14 +8,16 @@
 //! |---|---|
 //! | [`handshake`] | who is at the other end, before anything else is looked at |
 //! | [`frame`] | parts with a length and a checksum; messages put together from them |
+//! | [`message`] | what a message is: consensus, control, requests, replies |
 //! | [`raft`] | messages of the consensus, every field |
 //!
-//! Invariants: bytes come in and go out as arguments, there is no socket in here; what was announced
-//! takes no memory before it arrives; nothing that a peer sent reaches the parser of the consensus
-//! library. The formats are drawn in `docs/formats.md`.
+//! Invariants: bytes come in and go out as arguments, there is no socket in here; what was
+//! announced takes no memory before it arrives; nothing that a peer sent reaches the parser of the
+//! consensus library. The formats are drawn in `docs/formats.md`.
 
 pub mod frame;
 pub mod handshake;
+pub mod message;
 pub mod raft;
 
 /// Bytes that are not what they must be: the connection is closed.

@@ -10,7 +10,8 @@
 //! ```
 //!
 //! Numbers are varints (the priority is signed), byte strings carry their length. Flags: bit 0,
-//! refused (message), to be synced (entry), left by itself (configuration); bit 1, a snapshot follows.
+//! refused (message), to be synced (entry), left by itself (configuration); bit 1, a snapshot
+//! follows.
 //!
 //! The library's own encoding is never read from a peer: its parser recurses as deep as a message
 //! says. Invariant: what is decoded encodes to the same bytes.

@@ -10,22 +10,22 @@ use crate::util::bytes::equal;
 
 /// What the first pass found out about a request.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Prepared<'p> {
+pub(in crate::commands) struct Prepared<'p> {
     /// None: unknown.
-    pub(super) known: Option<Known>,
+    pub(in crate::commands) known: Option<Known>,
     /// The first key was hashed.
-    pub(super) hashed: bool,
+    pub(in crate::commands) hashed: bool,
     /// Its hashes, and where it was found to belong.
-    pub(super) hint: Hint<'p>,
+    pub(in crate::commands) hint: Hint<'p>,
 }
 
 /// The command that a name stands for.
 #[derive(Clone, Copy)]
-pub(super) struct Known {
-    pub(super) row: u16,
-    pub(super) command: &'static Command,
+pub(in crate::commands) struct Known {
+    pub(in crate::commands) row: u16,
+    pub(in crate::commands) command: &'static Command,
     /// Of the command, not of a sub-command.
-    pub(super) place: Place,
+    pub(in crate::commands) place: Place,
 }
 
 impl Known {
@@ -35,9 +35,17 @@ impl Known {
     }
 }
 
+impl Prepared<'_> {
+    /// The index of the command in the table, if there is such a command.
+    #[inline]
+    pub(in crate::commands) fn row(&self) -> Option<usize> {
+        self.known.map(|known| usize::from(known.row))
+    }
+}
+
 impl Node {
     /// First and second pass.
-    pub(super) fn prepare<'p>(
+    pub(in crate::commands) fn prepare<'p>(
         &self,
         pin: &'p Pin,
         db: u8,

@@ -18,8 +18,33 @@ pub(super) const ROWS: &[Directive] = &[
         .with(Flags::OWN),
     row("peers", Kind::Peers, "", "The other nodes: id:host:port, separated by commas.")
         .restart()
-        .with(Flags::OWN)
-        .accepted(),
+        .with(Flags::OWN),
+    row("redirect-port", PORT, "0", "Port that answers where keys are; 0 for port + 5000.")
+        .restart()
+        .with(Flags::OWN),
+    row("peer-port", PORT, "0", "Port for the other nodes; 0 for port + 10000.")
+        .restart()
+        .with(Flags::OWN),
+    row(
+        "cluster-secret",
+        Kind::Text,
+        "",
+        "What all nodes of a cluster know; empty on loopback only.",
+    )
+    .restart()
+    .with(Flags::OWN)
+    .with(Flags::SENSITIVE),
+    row("cluster-secret-file", Kind::Text, "", "File that holds the secret of the cluster.")
+        .restart()
+        .with(Flags::OWN),
+    row(
+        "read-mode",
+        Kind::Choice(&["linearizable", "strict"]),
+        "linearizable",
+        "Whether reads in a cluster rely on leases, or ask a majority each time.",
+    )
+    .restart()
+    .with(Flags::OWN),
     row(
         "role",
         Kind::Choice(&["leader", "follower"]),
@@ -49,7 +74,8 @@ pub(super) const ROWS: &[Directive] = &[
     )
     .accepted(),
     row("cluster-port", PORT, "0", "Port of the cluster's links.").fixed().accepted(),
-    row("cluster-announce-ip", Kind::Text, "", "Address that other nodes are told.").accepted(),
+    row("cluster-announce-ip", Kind::Text, "", "Address of this node that others are told.")
+        .restart(),
     row("cluster-announce-hostname", Kind::Hostname, "", "Host name that clients are told.")
         .accepted(),
     row("cluster-announce-human-nodename", Kind::Text, "", "Name of the node in logs.").accepted(),

@@ -1,0 +1,283 @@
+//! The part of a cluster that clients see: from requests to groups, and back to replies.
+//!
+//! ```text
+//!   worker:  request -> group -> leads here, lease holds?  --yes--> executed at once (reads)
+//!                                        |no, or a write
+//!                                        v
+//!            Submission -> Gateway -> driver (a layer above) -> replies -> the connection goes on
+//! ```
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `serve` | a batch of requests of one connection |
+//! | `split` | requests for several groups, and one reply from many |
+//! | [`request`] | a request as bytes of a group's log |
+//! | [`execute`] | applying them, reading, cutting and restoring the state of a group |
+//! | `report` | CLUSTER and its sub-commands |
+//!
+//! Invariants: a connection has one submission under way, and nothing behind it is executed before
+//! that is answered, so its order holds (C17); what changes the keyspace goes through the log of
+//! its group and no other way; a read that a worker answers alone is checked against the lease
+//! after it has read (C5).
+
+pub mod execute;
+pub mod report;
+pub mod request;
+mod serve;
+mod split;
+
+pub use serve::serve;
+pub use split::{Combine, Part, WatchedSlots, combine};
+
+use crate::limits::CLUSTER_GROUPS;
+use crate::net::ConnId;
+use crate::resp::Protocol;
+use crate::sys::clock;
+use crate::sys::eventfd::EventFd;
+use crossbeam_utils::CachePadded;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Microseconds of the clock that leases are judged by: it runs while the process is stopped.
+pub fn lease_clock_us() -> u64 {
+    clock::boot_ns() / 1000
+}
+
+/// What workers know of one group. The driver writes, workers read.
+#[derive(Default)]
+pub struct GroupCell {
+    /// Until when this node may answer reads of the group alone; 0: not at all.
+    lease_until_us: AtomicU64,
+    /// Log time of what is applied here, ms.
+    log_time_ms: AtomicU64,
+    /// The node that leads, as far as is known; 0: none.
+    leader: AtomicU64,
+    /// Workers have read the group since the driver looked.
+    is_read: AtomicBool,
+}
+
+impl GroupCell {
+    /// Until when reads may be answered here alone. All that was answered before is applied.
+    pub fn set_lease(&self, until_us: u64) {
+        // A look first: the line is shared, and only the driver writes it.
+        if self.lease_until_us.load(Ordering::Relaxed) != until_us {
+            // Release: pairs with the Acquire in `may_read`: who sees it sees what is applied.
+            self.lease_until_us.store(until_us, Ordering::Release);
+        }
+    }
+
+    /// Whether a read that has just been made here may be answered.
+    #[inline]
+    pub fn may_read(&self) -> bool {
+        // Acquire: pairs with the Release in `set_lease`.
+        let until_us = self.lease_until_us.load(Ordering::Acquire);
+        until_us > 0 && lease_clock_us() < until_us
+    }
+
+    /// Log time of what is applied.
+    #[inline]
+    pub fn log_time_ms(&self) -> u64 {
+        self.log_time_ms.load(Ordering::Relaxed)
+    }
+
+    /// Log time of what is applied from now on.
+    pub fn set_log_time(&self, time_ms: u64) {
+        self.log_time_ms.store(time_ms, Ordering::Relaxed);
+    }
+
+    /// The node that leads; 0 if none is known.
+    pub fn leader(&self) -> u64 {
+        self.leader.load(Ordering::Relaxed)
+    }
+
+    /// Another node leads.
+    pub fn set_leader(&self, node: u64) {
+        self.leader.store(node, Ordering::Relaxed);
+    }
+
+    /// The group is read under its lease.
+    #[inline]
+    fn note_read(&self) {
+        // A look first: the line is shared.
+        if !self.is_read.load(Ordering::Relaxed) {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether it was read since the last call.
+    pub fn take_read(&self) -> bool {
+        self.is_read.swap(false, Ordering::Relaxed)
+    }
+}
+
+/// Requests of a connection that wait together.
+pub struct Submission {
+    /// The connection, which does nothing else meanwhile.
+    pub conn: ConnId,
+    /// In which protocol replies are written.
+    pub protocol: Protocol,
+    /// What they are combined from, in the order of the requests.
+    pub places: Vec<Place>,
+    /// Set once the connection has been given its replies.
+    pub done: Arc<AtomicBool>,
+}
+
+/// The place of one reply.
+pub struct Place {
+    /// How the reply is made of those of the parts.
+    pub combine: Combine,
+    /// What is asked of groups.
+    pub parts: Vec<Part>,
+    /// The client does not want the reply.
+    pub is_silent: bool,
+}
+
+/// What the whole cluster looks like from here; for CLUSTER and INFO.
+#[derive(Clone, Debug, Default)]
+pub struct View {
+    /// Names the cluster; 0 until there is one.
+    pub cluster: u64,
+    /// Counts changes of the table.
+    pub version: u64,
+    /// The nodes, this one included, in the order of their names.
+    pub nodes: Vec<NodeView>,
+    /// The nodes of each data group, by their ids.
+    pub replicas: Vec<Vec<u64>>,
+}
+
+/// A node as CLUSTER shows it.
+#[derive(Clone, Debug, Default)]
+pub struct NodeView {
+    /// A hash of its name.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// Where it is reached.
+    pub host: String,
+    /// For clients, every key.
+    pub port: u16,
+    /// For clients that know where keys are.
+    pub redirect_port: u16,
+    /// For other nodes.
+    pub peer_port: u16,
+    /// There is a connection to it; always so of this node.
+    pub is_linked: bool,
+}
+
+/// Progress of one group, for INFO.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Progress {
+    /// Whether there is a replica here.
+    pub is_here: bool,
+    /// Its term.
+    pub term: u64,
+    /// What is committed.
+    pub commit: u64,
+    /// What is applied.
+    pub applied: u64,
+}
+
+/// Where workers and the driver meet.
+pub struct Gateway {
+    /// This node.
+    pub me: u64,
+    /// The port that answers where keys are.
+    pub redirect_port: u16,
+    groups: Box<[CachePadded<GroupCell>]>,
+    inbox: Mutex<Vec<Submission>>,
+    bell: EventFd,
+    view: Mutex<Arc<View>>,
+    progress: Mutex<Vec<Progress>>,
+    /// Reads ask a majority each time (`read-mode strict`).
+    is_strict: AtomicBool,
+    /// The node is about to end.
+    is_ending: AtomicBool,
+}
+
+impl Gateway {
+    /// A gateway of node `me`. An error if the system has no descriptor left.
+    pub fn new(me: u64, redirect_port: u16) -> io::Result<Gateway> {
+        Ok(Gateway {
+            me,
+            redirect_port,
+            groups: (0..CLUSTER_GROUPS).map(|_| CachePadded::default()).collect(),
+            inbox: Mutex::default(),
+            bell: EventFd::new()?,
+            view: Mutex::default(),
+            progress: Mutex::new(vec![Progress::default(); CLUSTER_GROUPS]),
+            is_strict: AtomicBool::new(false),
+            is_ending: AtomicBool::new(false),
+        })
+    }
+
+    /// A group.
+    #[inline]
+    pub fn group(&self, group: u16) -> &GroupCell {
+        &self.groups[usize::from(group)]
+    }
+
+    /// Rung when the driver is to look.
+    pub fn bell(&self) -> &EventFd {
+        &self.bell
+    }
+
+    /// Hands requests to the driver.
+    pub fn submit(&self, submission: Submission) {
+        let mut inbox = self.inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_empty = inbox.is_empty();
+        inbox.push(submission);
+        drop(inbox);
+        if was_empty {
+            // It refuses only when rung 2^64 - 2 times, and then it is rung.
+            let _ = self.bell.ring();
+        }
+    }
+
+    /// What was submitted since the last call.
+    pub fn take(&self) -> Vec<Submission> {
+        std::mem::take(&mut self.inbox.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How the cluster looks.
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The cluster looks different now.
+    pub fn set_view(&self, view: View) {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// How far the groups are.
+    pub fn progress(&self) -> Vec<Progress> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The groups are further now.
+    pub fn set_progress(&self, progress: Vec<Progress>) {
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// Asks the driver to hand over and end.
+    pub fn end(&self) {
+        self.is_ending.store(true, Ordering::SeqCst);
+        // It refuses only when rung 2^64 - 2 times, and then it is rung.
+        let _ = self.bell.ring();
+    }
+
+    /// Whether the driver was asked to end.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::SeqCst)
+    }
+
+    /// Whether reads ask a majority each time.
+    pub fn is_strict(&self) -> bool {
+        self.is_strict.load(Ordering::Relaxed)
+    }
+
+    /// Reads ask a majority each time, or rely on leases.
+    pub fn set_strict(&self, is_strict: bool) {
+        self.is_strict.store(is_strict, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,304 @@
+//! CLUSTER and its sub-commands, READONLY, READWRITE and ASKING.
+//!
+//! What is shown is what the driver has published: the committed table, and who leads as far as
+//! this node knows. The ports that are named are those that answer where keys are. Changing members
+//! and moving slots are not there; they answer an error.
+
+use super::{Gateway, NodeView, Progress, View};
+use crate::commands::session::Cx;
+use crate::commands::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
+use crate::engine::CmdError;
+use crate::limits::{CLUSTER_GROUPS, HASH_SLOTS};
+use crate::resp::{Args, Reply};
+use crate::util::crc16::hash_slot;
+use crate::util::int::parse_i64;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+/// The rows of this family.
+pub const ROWS: &[Command] = &[
+    row("asking", 1, Keys::NONE, FAST, acl::CONNECTION, Run::Session(accept)).doc(
+        "3.0.0",
+        "Lets the next command follow a redirection; nothing redirects that way here.",
+    ),
+    row("cluster", -2, Keys::NONE, 0, 0, Run::Session(cluster))
+        .doc("3.0.0", "A container for commands about the cluster."),
+    row("readonly", 1, Keys::NONE, LOADING | STALE | FAST, acl::CONNECTION, Run::Session(accept))
+        .doc("3.0.0", "Allows reads on replicas; accepted, reads go to who leads all the same."),
+    row("readwrite", 1, Keys::NONE, LOADING | STALE | FAST, acl::CONNECTION, Run::Session(accept))
+        .doc("3.0.0", "Takes READONLY back."),
+];
+
+const DISABLED: CmdError = CmdError::text("ERR This instance has cluster support disabled");
+const SLOTS_PER_GROUP: u16 = (HASH_SLOTS / CLUSTER_GROUPS) as u16;
+
+fn gateway<'a>(cx: &Cx<'a>) -> Result<&'a Arc<Gateway>, CmdError> {
+    cx.node().cluster.get().ok_or(DISABLED)
+}
+
+/// READONLY, READWRITE, ASKING
+fn accept(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    gateway(cx)?;
+    reply.ok();
+    Ok(())
+}
+
+/// CLUSTER sub-command
+fn cluster(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let gateway = gateway(cx)?;
+    let view = gateway.view();
+    let sub = args.get(1).to_ascii_lowercase();
+    let count = args.len();
+    match (&sub[..], count) {
+        (b"slots", 2) => slots(gateway, &view, reply),
+        (b"shards", 2) => shards(gateway, &view, reply),
+        (b"nodes", 2) => reply.verbatim("txt", nodes(gateway, &view).as_bytes()),
+        (b"info", 2) => reply.verbatim("txt", info(gateway, &view).as_bytes()),
+        (b"links", 2) => links(gateway, &view, reply),
+        (b"myid", 2) => reply.bulk(name_of(gateway.me).as_bytes()),
+        (b"replicas" | b"slaves", 3) => replicas(gateway, &view, args.get(2), reply)?,
+        (b"keyslot", 3) => reply.int(hash_slot(args.get(2)).into()),
+        (b"countkeysinslot", 3) => {
+            let slot = slot_of(args.get(2))?;
+            reply.int(keys_in(cx, slot, usize::MAX).len() as i64);
+        }
+        (b"getkeysinslot", 4) => {
+            let slot = slot_of(args.get(2))?;
+            let most = parse_i64(args.get(3)).and_then(|most| usize::try_from(most).ok());
+            let keys = keys_in(
+                cx,
+                slot,
+                most.ok_or(CmdError::text("ERR Invalid slot or number of keys"))?,
+            );
+            reply.array(keys.len());
+            keys.iter().for_each(|key| reply.bulk(key));
+        }
+        (
+            b"meet"
+            | b"forget"
+            | b"addslots"
+            | b"addslotsrange"
+            | b"delslots"
+            | b"delslotsrange"
+            | b"setslot"
+            | b"replicate"
+            | b"reset"
+            | b"failover"
+            | b"flushslots"
+            | b"bumpepoch"
+            | b"set-config-epoch"
+            | b"saveconfig"
+            | b"count-failure-reports"
+            | b"myshardid",
+            _,
+        ) => {
+            return Err(CmdError::owned(format!(
+                "ERR CLUSTER {} is not there: members and the place of slots are fixed when the \
+                 cluster is born",
+                String::from_utf8_lossy(&sub).to_uppercase()
+            )));
+        }
+        _ => return Err(CmdError::unknown_subcommand("cluster", args.get(1))),
+    }
+    Ok(())
+}
+
+fn slot_of(arg: &[u8]) -> Result<u16, CmdError> {
+    let slot = parse_i64(arg).filter(|slot| (0..HASH_SLOTS as i64).contains(slot));
+    slot.map(|slot| slot as u16).ok_or(CmdError::text("ERR Invalid or out of range slot"))
+}
+
+/// Keys of a slot as they are on this node, up to `most`.
+fn keys_in(cx: &Cx<'_>, slot: u16, most: usize) -> Vec<Vec<u8>> {
+    let shard = slot / (HASH_SLOTS / crate::limits::SHARDS) as u16;
+    let held = cx.node().engine.store.lock_one(shard);
+    let mut keys = Vec::new();
+    held.for_each(shard, &mut |db, entry, _| {
+        if db == 0 && keys.len() < most && hash_slot(entry.key()) == slot {
+            keys.push(entry.key().to_vec());
+        }
+    });
+    keys
+}
+
+/// 40 hexadecimal digits, as clients expect a node to be named.
+fn name_of(node: u64) -> String {
+    format!("{node:016x}{:024x}", 0)
+}
+
+/// Slots that follow upon each other and have one leader: first, last, leader, all nodes.
+fn ranges<'v>(gateway: &Gateway, view: &'v View) -> Vec<(u16, u16, u64, &'v [u64])> {
+    let mut ranges: Vec<(u16, u16, u64, &[u64])> = Vec::new();
+    for (group, replicas) in (0..).zip(&view.replicas) {
+        let leader = gateway.group(group).leader();
+        let (first, last) = (group * SLOTS_PER_GROUP, (group + 1) * SLOTS_PER_GROUP - 1);
+        let mut sorted = replicas.iter().collect::<Vec<_>>();
+        sorted.sort_unstable();
+        match ranges.last_mut() {
+            Some(before) if before.2 == leader && same_nodes(before.3, &sorted) => before.1 = last,
+            _ => ranges.push((first, last, leader, replicas)),
+        }
+    }
+    ranges.retain(|range| range.2 != 0);
+    ranges
+}
+
+fn same_nodes(nodes: &[u64], sorted: &[&u64]) -> bool {
+    nodes.len() == sorted.len() && nodes.iter().all(|node| sorted.contains(&node))
+}
+
+fn node<'v>(view: &'v View, id: u64) -> Option<&'v NodeView> {
+    view.nodes.iter().find(|node| node.id == id)
+}
+
+/// Leaders only: a client that is sent to a replica would be sent on from there.
+fn slots(gateway: &Gateway, view: &View, reply: &mut Reply<'_>) {
+    let ranges = ranges(gateway, view);
+    let known: Vec<_> =
+        ranges.iter().filter_map(|range| Some((range, node(view, range.2)?))).collect();
+    reply.array(known.len());
+    for ((first, last, ..), leader) in known {
+        reply.array(3);
+        reply.int((*first).into());
+        reply.int((*last).into());
+        reply.array(4);
+        reply.bulk(leader.host.as_bytes());
+        reply.int(leader.redirect_port.into());
+        reply.bulk(name_of(leader.id).as_bytes());
+        reply.array(0);
+    }
+}
+
+fn shards(gateway: &Gateway, view: &View, reply: &mut Reply<'_>) {
+    let ranges = ranges(gateway, view);
+    let leading = |id| ranges.iter().filter(move |range| range.2 == id);
+    let leaders: Vec<_> = view.nodes.iter().filter(|node| leading(node.id).count() > 0).collect();
+    reply.array(leaders.len());
+    for leader in leaders {
+        reply.map(2);
+        reply.bulk(b"slots");
+        reply.array(leading(leader.id).count() * 2);
+        for (first, last, ..) in leading(leader.id) {
+            reply.int((*first).into());
+            reply.int((*last).into());
+        }
+        reply.bulk(b"nodes");
+        reply.array(1);
+        reply.map(7);
+        let text = [
+            ("id", name_of(leader.id)),
+            ("ip", leader.host.clone()),
+            ("endpoint", leader.host.clone()),
+            ("role", "master".into()),
+            ("health", if leader.is_linked { "online" } else { "failed" }.into()),
+        ];
+        for (name, value) in text {
+            reply.bulk(name.as_bytes());
+            reply.bulk(value.as_bytes());
+        }
+        for (name, value) in [("port", leader.redirect_port.into()), ("replication-offset", 0)] {
+            reply.bulk(name.as_bytes());
+            reply.int(value);
+        }
+    }
+}
+
+fn nodes(gateway: &Gateway, view: &View) -> String {
+    let ranges = ranges(gateway, view);
+    let mut out = String::new();
+    for node in &view.nodes {
+        let me = if node.id == gateway.me { "myself," } else { "" };
+        let link = if node.is_linked { "connected" } else { "disconnected" };
+        let fail = if node.is_linked { "" } else { ",fail?" };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "{} {}:{}@{},{} {me}master{fail} - 0 0 {} {link}",
+            name_of(node.id),
+            node.host,
+            node.redirect_port,
+            node.peer_port,
+            node.name,
+            view.version,
+        );
+        for (first, last, ..) in ranges.iter().filter(|range| range.2 == node.id) {
+            let _ = write!(out, " {first}-{last}");
+        }
+        out.push('\n');
+    }
+    out
+}
+
+fn info(gateway: &Gateway, view: &View) -> String {
+    let led = (0..view.replicas.len() as u16).filter(|group| gateway.group(*group).leader() != 0);
+    let led = led.count();
+    let slots = led * usize::from(SLOTS_PER_GROUP);
+    let state = if led == CLUSTER_GROUPS { "ok" } else { "fail" };
+    let mut leaders: Vec<u64> =
+        (0..CLUSTER_GROUPS as u16).map(|group| gateway.group(group).leader()).collect();
+    leaders.sort_unstable();
+    leaders.dedup();
+    leaders.retain(|leader| *leader != 0);
+    format!(
+        "cluster_state:{state}\r\ncluster_slots_assigned:{}\r\ncluster_slots_ok:{slots}\r\n\
+         cluster_slots_pfail:0\r\ncluster_slots_fail:{}\r\ncluster_known_nodes:{}\r\n\
+         cluster_size:{}\r\ncluster_current_epoch:{}\r\ncluster_my_epoch:{}\r\n",
+        view.replicas.len() * usize::from(SLOTS_PER_GROUP),
+        HASH_SLOTS - slots,
+        view.nodes.len(),
+        leaders.len(),
+        view.version,
+        view.version,
+    )
+}
+
+/// The groups as INFO shows them, a line each: who leads, and how far this node is.
+pub fn groups(gateway: &Gateway) -> String {
+    let view = gateway.view();
+    let mut out = String::new();
+    for (group, here) in (0..).zip(gateway.progress()) {
+        let leader = node(&view, gateway.group(group).leader());
+        let leader = leader.map_or("none", |node| node.name.as_str());
+        let lease = u8::from(gateway.group(group).may_read());
+        let Progress { is_here, term, commit, applied } = here;
+        let lag = commit.saturating_sub(applied);
+        // Writing to a String cannot fail.
+        let _ = match is_here {
+            true => write!(
+                out,
+                "cluster_group_{group}:leader={leader},term={term},commit={commit},\
+                 applied={applied},lag={lag},lease={lease}\r\n"
+            ),
+            false => write!(out, "cluster_group_{group}:leader={leader}\r\n"),
+        };
+    }
+    out
+}
+
+fn links(gateway: &Gateway, view: &View, reply: &mut Reply<'_>) {
+    let others: Vec<_> =
+        view.nodes.iter().filter(|node| node.id != gateway.me && node.is_linked).collect();
+    reply.array(others.len());
+    for other in others {
+        reply.map(2);
+        reply.bulk(b"direction");
+        reply.bulk(b"to");
+        reply.bulk(b"node");
+        reply.bulk(name_of(other.id).as_bytes());
+    }
+}
+
+/// No node is a replica of one other node: each leads some groups and follows in others.
+fn replicas(
+    _gateway: &Gateway,
+    view: &View,
+    name: &[u8],
+    reply: &mut Reply<'_>,
+) -> Result<(), CmdError> {
+    let known = view.nodes.iter().any(|node| name_of(node.id).as_bytes() == name);
+    if !known {
+        return Err(CmdError::quoting("ERR Unknown node ", name, ""));
+    }
+    reply.array(0);
+    Ok(())
+}

@@ -1,0 +1,431 @@
+//! The driver of a cluster's node: one thread that owns its groups.
+//!
+//! ```text
+//!   workers --Gateway--> lanes --> groups (cluster::core) --> log --> durable --.
+//!      ^                   |          |  ^                                      |
+//!      |                   v          v  '--------------------------------------'
+//!      '-- replies <-- executor <-- applied      links <--> other nodes
+//! ```
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `mod` | the loop: sockets, requests, time |
+//! | `setup` | what a node is set up with |
+//! | `obey` | doing what the core and the lanes want done |
+//! | `lanes` | requests on their way |
+//! | `links` | connections to other nodes |
+//! | [`log`] | the groups' log inside the write-ahead log |
+//! | `state` | groups as this node has them: applied, cut, restored |
+//!
+//! Invariants: only this thread changes the keyspace; what the core asks to be durable is durable
+//! before it is told so; what lets go of a lease is seen by workers before anything that follows
+//! from it leaves this node. Deliberately absent: what a request means, and every decision.
+
+mod lanes;
+mod links;
+pub mod log;
+mod obey;
+mod setup;
+mod state;
+
+pub use setup::{DriverError, Setup};
+
+use crate::cluster::core::StateRole;
+use crate::cluster::core::message::{GroupId, NodeId, PeerMessage};
+use crate::cluster::core::node::{Node, NodeInput, NodeOutput};
+use crate::cluster::core::table::Table;
+use crate::cluster::wire::message::Message;
+use crate::commands::NodeHub;
+use crate::commands::cluster::{Gateway, NodeView, Progress, View, lease_clock_us};
+use crate::limits::{
+    CLUSTER_EVENTS, CLUSTER_GROUPS, CLUSTER_HAND_OVER_US, CLUSTER_LOG_BYTES, GROUP_TICK_US,
+    LOG_BLOCK_BYTES, LOG_RING_BYTES, PEER_ACCEPTS,
+};
+use crate::sys::disk::Disk;
+use crate::sys::epoll::{Epoll, Events, Interest};
+use crate::sys::socket;
+use crate::wal::{Log, LogOptions, LogStart, SyncMode};
+use lanes::{Lanes, Leader};
+use links::{LinkEvent, Links, PeerAddress};
+use log::{GroupLog, Recovered};
+use state::States;
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+const TOKEN_BELL: u64 = 1;
+const TOKEN_LISTENER: u64 = 2;
+
+/// A node that is ready to run.
+pub struct Driver<'n> {
+    hub: &'n NodeHub,
+    gateway: Arc<Gateway>,
+    core: Node,
+    states: States<'n>,
+    links: Links,
+    listeners: Vec<OwnedFd>,
+    log: GroupLog,
+    lanes: Lanes,
+    outputs: VecDeque<NodeOutput>,
+    scratch: Vec<NodeOutput>,
+    table: Option<Arc<Table>>,
+    /// Groups that came to be led here, and those that were and are no more, since it was told.
+    gained: Vec<GroupId>,
+    lost: Vec<GroupId>,
+    next_tick_us: u64,
+    shortening: Shortening,
+    is_slow: bool,
+    is_broken: bool,
+}
+
+/// How far the node is with making its log shorter.
+#[derive(Default)]
+struct Shortening {
+    /// The group that is cut next, while all are cut before a checkpoint.
+    next: Option<GroupId>,
+    /// Where the log ended when it was stated anew last.
+    stated_at: u64,
+}
+
+impl<'n> Driver<'n> {
+    /// Reads what is on disk and begins. `hub.service.cluster` holds the gateway.
+    pub fn open(
+        hub: &'n NodeHub,
+        gateway: &Arc<Gateway>,
+        disk: &Arc<dyn Disk>,
+        setup: Setup,
+    ) -> Result<Driver<'n>, DriverError> {
+        let Recovered { start, tail, places } =
+            log::recover(&**disk, setup.segment_bytes).map_err(DriverError::Log)?;
+        let epoll = Epoll::new()?;
+        epoll.add(gateway.bell(), TOKEN_BELL, Interest::WAKEUP)?;
+        let listeners = setup::listen(&epoll, &setup.listen)?;
+        let options = LogOptions {
+            mode: SyncMode::Always,
+            segment_bytes: setup.segment_bytes,
+            ring_bytes: LOG_RING_BYTES,
+        };
+        let place = LogStart {
+            start: tail.end.next_multiple_of(LOG_BLOCK_BYTES),
+            generation: tail.generation + 1,
+            log_id: tail.log_id.unwrap_or(setup.core.random | 1),
+        };
+        let bell = Arc::clone(gateway);
+        // It refuses only when rung 2^64 - 2 times, and then it is rung.
+        let progress = Box::new(move || drop(bell.bell().ring()));
+        let log = Log::open(Arc::clone(disk), options, place, progress)?;
+        let life = setup.core.random;
+        let name = setup.core.name.clone();
+        let now_us = lease_clock_us();
+        let mut first = Vec::new();
+        let core = Node::new(setup.core, start, now_us, &mut first).map_err(DriverError::Node)?;
+        let me = setup::greeting(name, &core);
+        let peers = setup.peers.into_iter().map(|(name, address)| PeerAddress { name, address });
+        let links = Links::new(epoll, me, setup.secret, peers.collect());
+        let mut driver = Driver {
+            hub,
+            gateway: Arc::clone(gateway),
+            core,
+            states: States::new(&hub.service),
+            links,
+            listeners,
+            log: GroupLog::new(log, places),
+            lanes: Lanes::new(life),
+            outputs: first.into(),
+            scratch: Vec::new(),
+            table: None,
+            gained: Vec::new(),
+            lost: Vec::new(),
+            next_tick_us: now_us,
+            shortening: Shortening::default(),
+            is_slow: false,
+            is_broken: false,
+        };
+        driver.settle(now_us);
+        match driver.states.damaged() {
+            Some(group) => Err(DriverError::State(group)),
+            None => Ok(driver),
+        }
+    }
+
+    /// Runs until the gateway is told to end.
+    pub fn run(mut self) {
+        let _guard = Guard;
+        let mut events = Events::with_capacity(CLUSTER_EVENTS);
+        while !self.gateway.is_ending() && !self.is_broken {
+            self.round(&mut events);
+        }
+        if !self.is_broken {
+            self.hand_over(&mut events);
+        }
+        if self.is_broken {
+            tracing::error!(
+                "the log of this node cannot be written any more: it ends here, and the other \
+                 nodes go on; mend the disk and start it again"
+            );
+            std::process::exit(1);
+        }
+        self.log.log().close();
+    }
+
+    /// Hands everything that is led here to others, and answers what is under way, for a bounded
+    /// time.
+    fn hand_over(&mut self, events: &mut Events) {
+        let now_us = lease_clock_us();
+        let until_us = now_us + CLUSTER_HAND_OVER_US;
+        self.step(now_us, NodeInput::HandOver);
+        self.settle(now_us);
+        while (self.leads_any() || self.lanes.count() > 0)
+            && lease_clock_us() < until_us
+            && !self.is_broken
+        {
+            self.round(events);
+        }
+    }
+
+    fn leads_any(&self) -> bool {
+        self.core.groups().any(|(_, group)| group.role().role == StateRole::Leader)
+    }
+
+    fn round(&mut self, events: &mut Events) {
+        let now_us = lease_clock_us();
+        let wait_ms = self.next_tick_us.saturating_sub(now_us).div_ceil(1000) as u32;
+        // A wait that fails finds nothing; the next round tries again after the tick.
+        let _ = self.links.epoll().wait(events, Some(wait_ms));
+        let now_us = lease_clock_us();
+        for event in events.iter() {
+            match event.token {
+                TOKEN_BELL => {} // What it rang for is looked at below.
+                TOKEN_LISTENER => self.accept(now_us),
+                _ => self.links.on_event(event, now_us),
+            }
+        }
+        self.hear(now_us);
+        if let Some(number) = self.log.take_durable() {
+            self.step(now_us, NodeInput::Persisted(number));
+        }
+        if now_us >= self.next_tick_us {
+            // Ticks that were missed are not made up for.
+            self.next_tick_us = now_us + GROUP_TICK_US;
+            self.tick(now_us);
+        }
+        self.take_requests(now_us);
+        self.settle(now_us);
+    }
+
+    fn accept(&mut self, now_us: u64) {
+        for listener in &self.listeners {
+            for _ in 0..PEER_ACCEPTS {
+                match socket::accept(listener) {
+                    Ok(accepted) => self.links.accept(accepted.fd, now_us),
+                    Err(_) => break,
+                }
+            }
+        }
+    }
+
+    /// Takes in what came over the links.
+    fn hear(&mut self, now_us: u64) {
+        for event in self.links.take_events() {
+            match event {
+                LinkEvent::Up(node) => {
+                    self.step(now_us, NodeInput::PeerUp(node));
+                    self.show();
+                }
+                LinkEvent::Down(node) => {
+                    self.step(now_us, NodeInput::PeerDown(node));
+                    self.lanes.lost(now_us, node);
+                    self.show();
+                }
+                LinkEvent::Message(from, message) => self.receive(now_us, from, message),
+            }
+        }
+    }
+
+    fn receive(&mut self, now_us: u64, from: NodeId, message: Message) {
+        match message {
+            Message::Raft { group, message } => {
+                let message = PeerMessage::Raft { group, message };
+                self.step(now_us, NodeInput::Receive { from, message });
+            }
+            Message::Control(bytes) => {
+                let message = PeerMessage::Control(bytes);
+                self.step(now_us, NodeInput::Receive { from, message });
+            }
+            Message::Requests(requests) => {
+                if usize::from(requests.group) < CLUSTER_GROUPS {
+                    let leader = leader_of(&self.gateway, &self.links);
+                    self.lanes.receive(now_us, from, requests, &leader);
+                }
+            }
+            Message::Replies(replies) => self.lanes.replied(now_us, from, replies),
+            Message::Heartbeat => {} // That it was heard is noted by the links.
+        }
+    }
+
+    fn take_requests(&mut self, now_us: u64) {
+        let leader = leader_of(&self.gateway, &self.links);
+        for submission in self.gateway.take() {
+            self.lanes.submit(now_us, submission, &leader);
+        }
+    }
+
+    fn tick(&mut self, now_us: u64) {
+        self.step(now_us, NodeInput::Tick);
+        self.links.tick(now_us);
+        self.lanes.tick(now_us, &leader_of(&self.gateway, &self.links));
+        let mut progress = vec![Progress::default(); CLUSTER_GROUPS];
+        for group in 0..CLUSTER_GROUPS as GroupId {
+            let Some(core) = self.core.group(group) else { continue };
+            let leads = core.role().role == StateRole::Leader;
+            progress[usize::from(group)] = Progress {
+                is_here: true,
+                term: core.role().term,
+                commit: core.committed(),
+                applied: self.states.applied(group),
+            };
+            if leads && self.states.wants_clock(group, now_us) {
+                self.step(now_us, NodeInput::Clock(group));
+            }
+            if self.gateway.group(group).take_read() {
+                self.step(now_us, NodeInput::Reading(group));
+            }
+        }
+        self.gateway.set_progress(progress);
+        self.is_broken |= self.log.log().is_broken();
+        let is_slow = self.log.is_slow(now_us, self.is_slow);
+        if is_slow != self.is_slow {
+            self.is_slow = is_slow;
+            tracing::warn!(
+                "the disk of the log is {}",
+                if is_slow { "slow or full" } else { "quick again" }
+            );
+            self.step(now_us, NodeInput::SlowDisk(is_slow));
+        }
+        self.tell_leads();
+        self.shorten(now_us);
+    }
+
+    /// Lets go of the log in front of what is needed. Where it has grown long, groups are cut, one
+    /// a tick, and then everything is stated anew.
+    fn shorten(&mut self, now_us: u64) {
+        let (needed, _) = self.core.needed_from();
+        self.log.let_go(needed);
+        let end = self.log.log().end();
+        match self.shortening.next {
+            Some(group) if usize::from(group) < CLUSTER_GROUPS => {
+                self.states.freshen(group);
+                self.shortening.next = Some(group + 1);
+            }
+            Some(_) => {
+                self.step(now_us, NodeInput::Checkpoint);
+                self.shortening = Shortening { next: None, stated_at: end };
+            }
+            None => {
+                let most = CLUSTER_LOG_BYTES.max(4 * self.states.bytes());
+                let grown = end.saturating_sub(self.shortening.stated_at.max(self.log.begin()));
+                if grown > most / 2 && self.log.bytes() > most {
+                    self.shortening.next = Some(0);
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, now_us: u64, input: NodeInput) {
+        self.core.step(now_us, input, &mut self.scratch);
+        self.outputs.extend(self.scratch.drain(..));
+    }
+
+    /// Does all that is to be done, until nothing is left.
+    fn settle(&mut self, now_us: u64) {
+        loop {
+            self.grant(now_us);
+            while let Some(output) = self.outputs.pop_front() {
+                self.obey(now_us, output);
+            }
+            let wishes = self.lanes.take_wishes();
+            if wishes.is_empty() && self.outputs.is_empty() {
+                self.core.flush(&mut self.scratch);
+                self.outputs.extend(self.scratch.drain(..));
+                if self.outputs.is_empty() {
+                    break;
+                }
+            }
+            self.fulfil(now_us, wishes);
+        }
+        self.log.pump();
+        self.publish_leases();
+        self.links.flush(now_us);
+    }
+
+    /// Cuts what has grown long.
+    fn grant(&mut self, now_us: u64) {
+        while let Some((group, cut)) = self.states.next_cut() {
+            self.step(now_us, NodeInput::Cut { group, cut });
+        }
+    }
+
+    /// Lets workers answer reads alone where that is allowed. Before anything leaves: what follows
+    /// from the end of a lease must not be seen before its end is.
+    fn publish_leases(&mut self) {
+        for group in 0..CLUSTER_GROUPS as GroupId {
+            let lease_us = match self.core.group(group) {
+                Some(core) if self.states.applied(group) >= core.committed() => {
+                    core.lease_until_us()
+                }
+                _ => 0,
+            };
+            self.gateway.group(group).set_lease(lease_us);
+        }
+    }
+
+    /// Tells workers how the cluster looks.
+    fn show(&self) {
+        let Some(table) = &self.table else { return };
+        let me = self.core.id();
+        let mut nodes: Vec<NodeView> = table
+            .nodes
+            .iter()
+            .map(|(&id, member)| NodeView {
+                id,
+                name: member.name.clone(),
+                host: member.addresses.host.clone(),
+                port: member.addresses.port,
+                redirect_port: member.addresses.redirect_port,
+                peer_port: member.addresses.peer_port,
+                is_linked: id == me || self.links.is_up(id),
+            })
+            .collect();
+        nodes.sort_by(|a, b| a.name.cmp(&b.name));
+        let replicas = (0..CLUSTER_GROUPS as GroupId).map(|group| {
+            let placed = table.groups.get(&group);
+            placed.iter().flat_map(|placed| &placed.replicas).map(|home| home.node).collect()
+        });
+        self.gateway.set_view(View {
+            cluster: table.cluster,
+            version: table.version,
+            nodes,
+            replicas: replicas.collect(),
+        });
+    }
+}
+
+/// Without its driver a node answers nobody: a panic of it ends the process.
+struct Guard;
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            std::process::abort();
+        }
+    }
+}
+
+fn leader_of<'a>(gateway: &'a Gateway, links: &'a Links) -> impl Fn(u16) -> Leader + 'a {
+    |group| match gateway.group(group).leader() {
+        0 => Leader::Unknown,
+        node if node == gateway.me => Leader::Here,
+        node if links.is_up(node) => Leader::There(node),
+        _ => Leader::Unknown,
+    }
+}

@@ -1,0 +1,160 @@
+//! Doing what the core and the lanes want done.
+
+use super::lanes::{Wish, mark_done};
+use super::{Driver, leader_of};
+use crate::cluster::core::fate::Fate;
+use crate::cluster::core::group::Request;
+use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
+use crate::cluster::core::node::{Event, NodeInput, NodeOutput};
+use crate::cluster::core::reads::ReadMode;
+use crate::cluster::core::{MessageType, Snapshot};
+use crate::cluster::wire::frame::Stream;
+use crate::cluster::wire::message::{End, Message};
+
+impl Driver<'_> {
+    pub(super) fn fulfil(&mut self, now_us: u64, wishes: Vec<Wish>) {
+        let mut writes: Vec<(GroupId, Vec<Request>)> = Vec::new();
+        for wish in wishes {
+            match wish {
+                Wish::Write(group, ticket, bytes) => {
+                    let request = Request { ticket, bytes: bytes.to_vec() };
+                    match writes.iter_mut().find(|(of, _)| *of == group) {
+                        Some((_, requests)) => requests.push(request),
+                        None => writes.push((group, vec![request])),
+                    }
+                }
+                Wish::Read(group, ticket) => {
+                    let mode = match self.gateway.is_strict() {
+                        true => ReadMode::Strict,
+                        false => ReadMode::Linearizable,
+                    };
+                    self.step(now_us, NodeInput::Read { group, ticket, mode });
+                }
+                Wish::Send(node, requests) => {
+                    let id = requests.id;
+                    let message = Message::Requests(requests);
+                    if !self.links.send(node, &message, Stream::Urgent) {
+                        self.lanes.not_sent(now_us, id);
+                    }
+                }
+                Wish::Reply(node, replies) => {
+                    self.links.send(node, &Message::Replies(replies), Stream::Urgent);
+                }
+                Wish::Answer(conn, bytes, done) => {
+                    if !bytes.is_empty() {
+                        self.hub.send(conn, &bytes.into(), 0);
+                    }
+                    mark_done(&done);
+                    self.hub.resume(conn);
+                }
+            }
+        }
+        for (group, requests) in writes {
+            self.step(now_us, NodeInput::Propose { group, requests });
+        }
+    }
+
+    pub(super) fn obey(&mut self, now_us: u64, output: NodeOutput) {
+        match output {
+            NodeOutput::Persist { token, record } => self.log.push(now_us, token, record),
+            NodeOutput::Send { to, message } => self.send(to, message),
+            NodeOutput::Begin { group, snapshot } => self.begin(group, &snapshot),
+            NodeOutput::End { group } => self.states.end(group),
+            NodeOutput::Apply { group, entries } => {
+                let lanes = &mut self.lanes;
+                let index = self.states.apply(now_us, group, entries, lanes);
+                self.gateway.group(group).set_log_time(self.states.log_time_ms(group));
+                self.step(now_us, NodeInput::Applied { group, index });
+            }
+            NodeOutput::Restore { group, snapshot } => {
+                let index = snapshot.get_metadata().index;
+                self.begin(group, &snapshot);
+                self.step(now_us, NodeInput::Applied { group, index });
+            }
+            NodeOutput::Answer { group, tickets } => {
+                for ticket in tickets {
+                    let states = &mut self.states;
+                    self.lanes.answer(now_us, ticket, &mut |_, bytes, protocol| {
+                        states.read(group, bytes, protocol)
+                    });
+                }
+            }
+            NodeOutput::Fate { fate, tickets, .. } => {
+                let end = if fate == Fate::Uncertain { End::Uncertain } else { End::Refused };
+                for ticket in tickets {
+                    self.lanes.failed(now_us, ticket, end.clone());
+                }
+            }
+            NodeOutput::Role { group, role, leader } => {
+                tracing::debug!(group, ?role, "role");
+                if group != META {
+                    self.lead(now_us, group, leader.unwrap_or(0));
+                }
+            }
+            NodeOutput::Table(table) => {
+                self.links.set_cluster(table.cluster);
+                self.table = Some(table);
+                self.show();
+            }
+            NodeOutput::WantSnapshot { group } => self.states.want_cut(group),
+            NodeOutput::Event(event) => tell(&event),
+        }
+    }
+
+    /// A group begins, or goes on, with the state of a snapshot, and with the log time there.
+    fn begin(&mut self, group: GroupId, snapshot: &Snapshot) {
+        self.states.begin(group, snapshot);
+        self.gateway.group(group).set_log_time(self.states.log_time_ms(group));
+    }
+
+    /// Another node leads a group, as far as is known.
+    fn lead(&mut self, now_us: u64, group: GroupId, leader: NodeId) {
+        let cell = self.gateway.group(group);
+        match (cell.leader() == self.gateway.me, leader == self.gateway.me) {
+            (false, true) => self.gained.push(group),
+            (true, false) => self.lost.push(group),
+            _ => {}
+        }
+        cell.set_leader(leader);
+        self.lanes.retry(now_us, group, &leader_of(&self.gateway, &self.links));
+    }
+
+    pub(super) fn tell_leads(&mut self) {
+        let (gained, lost) = (std::mem::take(&mut self.gained), std::mem::take(&mut self.lost));
+        if !gained.is_empty() {
+            tracing::info!("elected to lead the groups {gained:?}");
+        }
+        if !lost.is_empty() {
+            tracing::info!("leads the groups {lost:?} no more");
+        }
+    }
+
+    fn send(&mut self, to: NodeId, message: PeerMessage) {
+        let (message, stream) = match message {
+            PeerMessage::Raft { group, message } => {
+                let is_long = message.get_msg_type() == MessageType::MsgSnapshot;
+                let stream = if is_long { Stream::Bulk } else { Stream::Urgent };
+                (Message::Raft { group, message }, stream)
+            }
+            PeerMessage::Control(bytes) => (Message::Control(bytes), Stream::Urgent),
+        };
+        // What is lost on the way is sent again by those who need it.
+        self.links.send(to, &message, stream);
+    }
+}
+
+fn tell(event: &Event) {
+    match event {
+        Event::Born { cluster } => tracing::info!("the cluster {cluster:016x} was founded"),
+        Event::Joined { cluster } => tracing::info!(
+            "taken into the cluster {cluster:016x} with an empty disk: everything is copied here"
+        ),
+        Event::Waits(names) => {
+            tracing::info!("the cluster is founded when {} answer", names.join(", "));
+        }
+        Event::Refused(refusal) => tracing::error!("{refusal}"),
+        Event::HandsOver { group, .. } => {
+            tracing::info!("hands the lead of group {group} to another node");
+        }
+    }
+}

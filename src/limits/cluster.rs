@@ -1,0 +1,53 @@
+//! Bounds of a cluster's node: requests on their way, its log, its links.
+
+/// Bytes of a request, or of a transaction, that a cluster takes.
+pub const CLUSTER_REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Microseconds that a request waits for a leader to be found before it is refused.
+pub const CLUSTER_PARK_US: u64 = 1_500_000;
+/// Microseconds between two tries of a request that waits.
+pub const CLUSTER_RETRY_US: u64 = 50_000;
+/// Microseconds after which a request that is under way is given up: a write is uncertain then.
+pub const CLUSTER_REPLY_US: u64 = 10_000_000;
+/// Microseconds without an entry after which log time is told, where keys have deadlines.
+pub const CLUSTER_CLOCK_US: u64 = 100_000;
+/// Bytes of entries after which a group is cut, if its state is not more than twice as long.
+pub const CLUSTER_CUT_BYTES_MIN: usize = 2 * 1024 * 1024;
+/// Bytes of the newest entries that a group keeps behind a cut, for replicas that lag.
+pub const CLUSTER_KEPT_BYTES: usize = 1024 * 1024;
+/// The newest entries that a group keeps behind a cut at most.
+pub const CLUSTER_KEPT_ENTRIES: usize = 8192;
+/// Microseconds that a node takes at its end to hand over what it leads.
+pub const CLUSTER_HAND_OVER_US: u64 = 2_000_000;
+/// Microseconds after which a record that is not durable shows that the disk is too slow to lead.
+pub const CLUSTER_SLOW_US: u64 = 1_000_000;
+/// Bytes of the log between two records whose places a node remembers.
+pub const CLUSTER_PLACE_BYTES: u64 = 1024 * 1024;
+/// Bytes of a node's log after which it states everything anew and lets go of what is in front, if
+/// the states of its groups are not longer than a quarter of that.
+pub const CLUSTER_LOG_BYTES: u64 = 256 * 1024 * 1024;
+/// Events that the driver of a node takes at once.
+pub const CLUSTER_EVENTS: usize = 64;
+/// Microseconds that a connection between nodes may take to prove who it is.
+pub const PEER_HANDSHAKE_US: u64 = 3_000_000;
+/// Microseconds between two heartbeats on a connection between nodes.
+pub const PEER_HEARTBEAT_US: u64 = 1_000_000;
+/// Microseconds of silence after which a connection between nodes is closed.
+pub const PEER_SILENT_US: u64 = 3_000_000;
+/// Connections to the peer port that have not proved who they are; more are closed.
+pub const PEER_STRANGERS_MAX: usize = 32;
+/// Connections that are accepted at once.
+pub const PEER_ACCEPTS: usize = 8;
+/// Microseconds until a node that is not reached is tried again, at first.
+pub const PEER_RETRY_US_MIN: u64 = 50_000;
+/// Microseconds until a node that is not reached is tried again, in the end.
+pub const PEER_RETRY_US_MAX: u64 = 1_000_000;
+/// Bytes that are received from a peer at once.
+pub const PEER_READ_BYTES: usize = 256 * 1024;
+/// Bytes of frames that are made for a peer ahead of its socket.
+pub const PEER_WRITE_BYTES: usize = 256 * 1024;
+/// Bytes of messages that wait for a peer; more are dropped.
+pub const PEER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes of a part of a message between nodes: how long what is urgent waits behind what is long.
+pub const PEER_PART_BYTES_MAX: usize = 128 * 1024;
+/// Bytes of a message between nodes; a longer one is refused, and its connection closed.
+pub const PEER_MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
