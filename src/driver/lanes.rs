@@ -74,6 +74,12 @@ struct WaitingPlace {
     replies: Vec<Vec<u8>>,
 }
 
+/// Items of a submission for one group, with their places and parts.
+type Parts = (Vec<Item>, Vec<(usize, usize)>);
+
+/// Makes the reply to a read of a group.
+pub(super) type Reading<'a> = dyn FnMut(u16, &[u8], Protocol) -> Vec<u8> + 'a;
+
 /// Reads that were begun together: which items of which lanes.
 type Reads = Vec<(LaneId, Range<usize>)>;
 
@@ -138,7 +144,7 @@ impl Lanes {
     ) {
         let Submission { conn, protocol, places, done } = submission;
         let waiter = self.fresh();
-        let mut by_group: BTreeMap<u16, (Vec<Item>, Vec<(usize, usize)>)> = BTreeMap::new();
+        let mut by_group: BTreeMap<u16, Parts> = BTreeMap::new();
         let mut waiting = Vec::with_capacity(places.len());
         for (place, one) in places.into_iter().enumerate() {
             let replies = vec![Vec::new(); one.parts.len()];
@@ -293,12 +299,7 @@ impl Lanes {
     }
 
     /// Reads may be answered now: `read` makes the reply to one of them.
-    pub(super) fn answer(
-        &mut self,
-        now_us: u64,
-        ticket: Ticket,
-        read: &mut dyn FnMut(u16, &[u8], Protocol) -> Vec<u8>,
-    ) {
+    pub(super) fn answer(&mut self, now_us: u64, ticket: Ticket, read: &mut Reading<'_>) {
         for (id, items) in self.reads.remove(&ticket).unwrap_or_default() {
             for at in items {
                 let Some(lane) = self.lanes.get(&id) else { break };

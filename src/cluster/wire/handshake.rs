@@ -367,8 +367,8 @@ mod tests {
     #[test]
     fn nothing_can_be_changed_on_the_way() {
         let lens = [fine().first.len(), 1, PROOF_BYTES];
-        for message in 0..3 {
-            for at in 0..lens[message].max(60) {
+        for (message, len) in lens.into_iter().enumerate() {
+            for at in 0..len.max(60) {
                 let (caller, called) = run(fine(), |number, bytes| {
                     if number == message
                         && let Some(byte) = bytes.get_mut(at)
@@ -378,7 +378,7 @@ mod tests {
                 });
                 let both =
                     matches!(caller, Ok(Step::Done(..))) && matches!(called, Ok(Step::Done(..)));
-                assert!(!both || at >= lens[message], "byte {at} of message {message}");
+                assert!(!both || at >= len, "byte {at} of message {message}");
             }
         }
     }

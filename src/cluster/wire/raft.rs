@@ -182,8 +182,7 @@ mod tests {
     }
 
     fn snapshot(rng: &mut SplitMix64) -> Snapshot {
-        let mut snapshot = Snapshot::default();
-        snapshot.data = bytes(rng).into();
+        let mut snapshot = Snapshot { data: bytes(rng).into(), ..Snapshot::default() };
         let meta = snapshot.mut_metadata();
         (meta.index, meta.term) = (number(rng), number(rng));
         let conf = meta.mut_conf_state();

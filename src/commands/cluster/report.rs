@@ -147,7 +147,7 @@ fn same_nodes(nodes: &[u64], sorted: &[&u64]) -> bool {
     nodes.len() == sorted.len() && nodes.iter().all(|node| sorted.contains(&node))
 }
 
-fn node<'v>(view: &'v View, id: u64) -> Option<&'v NodeView> {
+fn node(view: &View, id: u64) -> Option<&NodeView> {
     view.nodes.iter().find(|node| node.id == id)
 }
 

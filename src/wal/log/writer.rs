@@ -67,8 +67,8 @@ impl Log {
         if self.mode() == SyncMode::Always { LOG_WRITES_MAX } else { 1 }
     }
 
-    /// A commit of this many bytes waits for no more. The page cache takes a long one nearly as fast
-    /// as a short one, and each costs a thread's waking.
+    /// A commit of this many bytes waits for no more. The page cache takes a long one nearly as
+    /// fast as a short one, and each costs a thread's waking.
     pub(super) fn long_bytes(&self) -> u64 {
         match self.mode() {
             SyncMode::Always => LOG_WRITE_BESIDE_MIN,
