@@ -319,6 +319,34 @@ fn a_recycled_file_shows_nothing_of_its_former_life() {
 
 /// Commits of one block each, so that those of a file's former life lie where the next ones of
 /// this one would.
+/// Who reads all of a log begins at its lowest file, whatever moment the process ended at.
+#[test]
+fn the_files_of_a_log_hold_it_without_a_gap() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    for round in 1..4 {
+        while log.end() < round * 8 * SEGMENT {
+            let after = append(&log, 0, 200_000);
+            log.kick();
+            wait("release", || log.released() >= after);
+        }
+        // Much is let go at once.
+        let before = disk.files().len();
+        log.recycle_below(log.durable() - SEGMENT);
+        wait("fewer files", || disk.files().len() < before);
+    }
+    log.close();
+    let mut looked_at = 0;
+    for step in disk.steps() {
+        let Step::Names(names) = step else { continue };
+        let starts: Vec<u64> =
+            names.keys().filter_map(|name| LogName::parse(name)).map(|name| name.start).collect();
+        looked_at += usize::from(starts.len() > 2);
+        assert!(starts.is_sorted_by(|one, next| one + SEGMENT == *next), "a gap: {starts:?}");
+    }
+    assert!(looked_at > 10, "there were hardly any files: {looked_at}");
+}
+
 #[test]
 fn blocks_that_a_recycled_file_still_holds_are_not_read() {
     let disk = MemoryDisk::new();

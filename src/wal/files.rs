@@ -129,7 +129,8 @@ impl LogFiles {
         let obsolete = self.lock().obsolete;
         let files = names::list(&*self.disk)?;
         let is_spare = |old: &LogName| self.end_of(old.start) <= obsolete || self.is_stale(old);
-        let spare = files.iter().find(|(old, bytes)| *bytes == len && is_spare(old));
+        // The lowest or none: those that stay must hold the log without a gap.
+        let spare = files.iter().find(|(old, _)| is_spare(old)).filter(|(_, bytes)| *bytes == len);
         if let Some((old, _)) = spare {
             self.lock().open.retain(|file| file.name != *old);
             self.disk.rename(&old.text(), &name.text())?;
@@ -177,26 +178,25 @@ impl LogFiles {
         state.obsolete = state.obsolete.max(position);
     }
 
-    /// Removes obsolete files beyond the one kept for reuse.
+    /// Removes obsolete files beyond those kept for reuse.
     pub(super) fn settle(&self) {
         let _alone = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let obsolete = self.lock().obsolete;
         if self.settled.swap(obsolete, Ordering::Relaxed) == obsolete {
             return;
         }
-        let Ok(files) = names::list(&*self.disk) else { return };
-        let mut spare = 0;
-        for (name, bytes) in files {
-            if self.end_of(name.start) > obsolete {
-                continue;
-            }
-            spare += usize::from(bytes == self.segment);
-            if bytes == self.segment && spare <= LOG_SEGMENTS_AHEAD as usize {
-                continue;
-            }
-            self.lock().open.retain(|file| file.name != name);
+        let Ok(mut files) = names::list(&*self.disk) else { return };
+        files.retain(|(name, _)| self.end_of(name.start) <= obsolete);
+        // From the lowest on, so that what is left holds the log without a gap: who reads all of it
+        // begins at the lowest. One of another length cannot be used again.
+        let odd =
+            files.iter().rposition(|(_, bytes)| *bytes != self.segment).map_or(0, |at| at + 1);
+        let beyond = files.len().saturating_sub(LOG_SEGMENTS_AHEAD as usize).max(odd);
+        for (name, _) in &files[..beyond] {
+            self.lock().open.retain(|file| file.name != *name);
             if let Err(error) = self.disk.remove(&name.text()) {
                 tracing::warn!(%error, "an old file of the log stays");
+                return;
             }
         }
     }
