@@ -12,11 +12,14 @@
 # TESTS, PIPELINES, CLIENTS, SIZES, PLACEMENTS     parts of the grid, comma-separated
 # PEERS                            comma-separated, out of those found (floor,redis,...)
 # REDIS_SERVER, VALKEY_SERVER, KEYDB_SERVER, POGOCACHE, MEMCACHED      paths of binaries
+# REDIS_NEW_SERVER                 a second, newer redis-server to be measured beside the first
+# KEYS                             keys in use (1,000,000, or what makes 256 MiB of values if fewer)
 # SERVER_PROGRAM, BENCH_PROGRAM            binaries; built if not given
 # RECORD                           directory of the results (benches/record)
 #
 # pinned: server on processor 0 with one thread, client on processor 1. unpinned: servers with a
-# thread for each processor where they have threads, everything where the kernel puts it.
+# thread for each processor where they have threads, as many client threads, everything where the
+# kernel puts it.
 #
 # All keep nothing on disk. memcached does not speak the Redis protocol, so only its memory for
 # each key is compared (by --memory, through its own protocol).
@@ -66,6 +69,7 @@ find_binary() { # NAME VARIABLE
   if [ -n "$given" ]; then echo "$given"; else command -v "$1" || true; fi
 }
 redis=$(find_binary redis-server REDIS_SERVER)
+redis_new=${REDIS_NEW_SERVER:-}
 valkey=$(find_binary valkey-server VALKEY_SERVER)
 keydb=$(find_binary keydb-server KEYDB_SERVER)
 pogocache=$(find_binary pogocache POGOCACHE)
@@ -107,6 +111,8 @@ start_all() {
   local pin=$1 threads=$2 size=$3 quiet=(--save "" --appendonly no --protected-mode no)
   specs=()
   [ -z "$redis" ] || start redis $pin "$redis" --port PORT --bind 127.0.0.1 "${quiet[@]}"
+  [ -z "$redis_new" ] || start redis-new $pin "$redis_new" --port PORT --bind 127.0.0.1 \
+    "${quiet[@]}"
   [ -z "$valkey" ] || start valkey $pin "$valkey" --port PORT --bind 127.0.0.1 \
     --io-threads "$threads" "${quiet[@]}"
   [ -z "$keydb" ] || start keydb $pin "$keydb" --port PORT --bind 127.0.0.1 \
@@ -117,6 +123,12 @@ start_all() {
   start floor $pin "$bench" floor -p PORT -d "$size" --threads "$threads"
 }
 
+# keys_for SIZE: as many keys as the servers can hold beside each other.
+keys_for() {
+  local fit=$((256 * 1024 * 1024 / $1))
+  echo "${KEYS:-$((fit < 1000000 ? fit : 1000000))}"
+}
+
 in_scratch() { (cd "$scratch" && "$@"); }
 joined() { local IFS=,; echo "$*"; }
 
@@ -124,21 +136,36 @@ name=$(date -u +%Y-%m-%d)-$(uname -n)-$(git rev-parse --short HEAD)
 mkdir -p "$record" "$scratch/json"
 record=$(realpath "$record")
 parts=()
+# measure NAME TESTS SPEC...: one interleaved run over all clients and pipelines.
+measure() {
+  local part=json/$1.json tests=$2
+  shift 2
+  # In the scratch directory, so that the command line in the report names no directory.
+  in_scratch "$bench" --compare "$(joined "$@")" -t "$tests" -d "$size" -r "$(keys_for "$size")" \
+    --sweep "clients=$clients" --sweep "pipeline=$pipelines" --preload --rounds "$rounds" \
+    --time "$seconds" --warmup 0.2 "${cpus[@]}" --label "$placement" --json "$part" \
+    --title "dse beside its peers"
+  parts+=("$part")
+}
 for placement in ${placements//,/ }; do
   for size in ${sizes//,/ }; do
-    pin="" threads=$processors cpus=()
+    pin="" threads=$processors cpus=(--threads "$processors")
     if [ "$placement" = pinned ]; then
       pin="taskset -c 0" threads=1
-      [ "$processors" -gt 1 ] && cpus=(--client-cpus 1)
+      cpus=()
+      [ "$processors" -eq 1 ] || cpus=(--client-cpus 1)
     fi
     start_all "$pin" "$threads" "$size"
-    part=json/$placement-$size.json
-    # In the scratch directory, so that the command line in the report names no directory.
-    in_scratch "$bench" --compare "$(joined "${specs[@]}")" -t "$tests" -d "$size" -r 1000000 \
-      --sweep "clients=$clients" --sweep "pipeline=$pipelines" --preload --rounds "$rounds" \
-      --time "$seconds" --warmup 0.2 "${cpus[@]}" --label "$placement" --json "$part" \
-      --title "dse beside its peers"
-    parts+=("$part")
+    # pogocache has no MSET; in a run with it every server would lose that test.
+    without_mset=$(joined $(printf '%s\n' ${tests//,/ } | grep -vx mset))
+    if [ "$without_mset" = "$tests" ] || [[ " ${specs[*]} " != *"=pogocache "* ]]; then
+      measure "$placement-$size" "$tests" "${specs[@]}"
+    else
+      [ -z "$without_mset" ] || measure "$placement-$size" "$without_mset" "${specs[@]}"
+      able=()
+      for spec in "${specs[@]}"; do [ "${spec#*=}" = pogocache ] || able+=("$spec"); done
+      measure "$placement-$size-mset" mset "${able[@]}"
+    fi
     stop_all
   done
 done
