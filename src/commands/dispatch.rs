@@ -31,6 +31,7 @@ mod steps;
 use numbers::is_short;
 use prepare::Known;
 pub(super) use prepare::Prepared;
+use steps::KeysAhead;
 pub(super) use steps::{begin, call_session, marks_uses, publish_effects, shards_of};
 
 impl Service for Node {
@@ -135,6 +136,7 @@ impl Service for Node {
 /// The third pass over one batch.
 pub(super) struct ExecutionRun<'a> {
     node: &'a Node,
+    pin: &'a Pin,
     /// The keyspace without a lock.
     read: Read<'a>,
     now_ms: u64,
@@ -188,6 +190,7 @@ impl<'a> ExecutionRun<'a> {
         });
         ExecutionRun {
             node,
+            pin,
             read,
             now_ms,
             last_ns: clock::monotonic_ns(),
@@ -411,6 +414,7 @@ impl<'a> ExecutionRun<'a> {
     ) -> Result<(), CmdError> {
         let (node, command) = (self.node, call.command);
         let only_key = call.only_key();
+        let mut ahead = None;
         let mut held = match only_key {
             Some((key, hint)) => {
                 let mut held = node.engine.store.lock_one(key.shard());
@@ -419,7 +423,9 @@ impl<'a> ExecutionRun<'a> {
             }
             _ => {
                 let mut shards = ShardSet::new();
-                shards_of(node, command, call.args, &mut shards);
+                let keys = ahead.insert(KeysAhead::none());
+                let place = (self.pin, io.session.db);
+                keys.shards_of(node, place, command, call.args, &mut shards);
                 let mut held = node.engine.store.lock(&shards);
                 if command.is(flags::WRITE) {
                     node.saving.align(node, &mut held, &shards);
@@ -446,7 +452,11 @@ impl<'a> ExecutionRun<'a> {
             config: &node.config,
             db: io.session.db,
             moment,
-            hashed: only_key.map(|(key, _)| key),
+            hashed: match (&only_key, &ahead) {
+                (Some((key, _)), _) => std::slice::from_ref(key),
+                (None, Some(keys)) => keys.as_slice(),
+                (None, None) => &[],
+            },
             bulk,
             journal,
         });

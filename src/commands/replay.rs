@@ -301,7 +301,7 @@ impl<'n> Replayer<'n> {
             config: self.config,
             db,
             moment,
-            hashed,
+            hashed: hashed.as_slice(),
             bulk: None,
             journal: None,
         });

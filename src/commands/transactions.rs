@@ -359,7 +359,7 @@ fn run_one(
                 config: &node.config,
                 db,
                 moment,
-                hashed: None,
+                hashed: &[],
                 bulk: None,
                 journal: None,
             });

@@ -9,6 +9,7 @@ use crate::store::objects::{Hash, List, Object, Set, ZSet};
 use crate::store::{EntryRef, Held, Key, Kind, Taken, Value};
 use crate::sys::bulk::BulkBuf;
 use crate::util::rng::SplitMix64;
+use std::cell::Cell;
 
 /// What makes a request deterministic, beside its arguments.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +87,9 @@ pub struct Txn<'a, 's> {
     moment: Moment,
     now_ms: u64,
     rng: SplitMix64,
-    hashed: Option<Key<'a>>,
+    hashed: &'a [Key<'a>],
+    /// Which of them is asked for next, most likely.
+    next_hashed: Cell<usize>,
     bulk: Option<BulkBuf>,
     /// Until the request is in the log.
     journal: Option<Journal<'a>>,
@@ -108,8 +111,8 @@ pub struct TxnParts<'a, 's> {
     pub db: u8,
     /// Clock and seed.
     pub moment: Moment,
-    /// A key of the request that was hashed already.
-    pub hashed: Option<Key<'a>>,
+    /// Keys of the request that were hashed already, in order.
+    pub hashed: &'a [Key<'a>],
     /// Argument 2, if it was received into an allocation of its own; the argument is empty then.
     pub bulk: Option<BulkBuf>,
     /// How the request gets into the log, if it must.
@@ -133,6 +136,7 @@ impl<'a, 's> Txn<'a, 's> {
             now_ms,
             rng,
             hashed,
+            next_hashed: Cell::new(0),
             bulk,
             journal,
             dirty_before,
@@ -186,11 +190,21 @@ impl<'a, 's> Txn<'a, 's> {
     /// Hashes a key of the request.
     #[inline]
     pub fn key<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
-        match self.hashed {
-            Some(Key { bytes: same, hash, hash_slot }) if std::ptr::eq(same, bytes) => {
+        let at = self.next_hashed.get();
+        match self.hashed.get(at) {
+            Some(&Key { bytes: same, hash, hash_slot }) if std::ptr::eq(same, bytes) => {
+                self.next_hashed.set((at + 1).min(self.hashed.len() - 1));
                 Key { bytes, hash, hash_slot }
             }
-            _ => self.held.store().key(bytes),
+            _ => self.key_out_of_turn(bytes),
+        }
+    }
+
+    #[inline(never)]
+    fn key_out_of_turn<'k>(&self, bytes: &'k [u8]) -> Key<'k> {
+        match self.hashed.iter().find(|key| std::ptr::eq(key.bytes, bytes)) {
+            Some(&Key { hash, hash_slot, .. }) => Key { bytes, hash, hash_slot },
+            None => self.held.store().key(bytes),
         }
     }
 

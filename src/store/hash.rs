@@ -6,7 +6,7 @@ use foldhash::quality::FoldHasher;
 use std::hash::Hasher;
 
 /// A key with its hashes; made once per request by [`Store::key`](super::Store::key).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Key<'a> {
     /// The key's bytes.
     pub bytes: &'a [u8],

@@ -254,7 +254,9 @@ impl Store {
         out.extend(keys.iter().map(|key| held.find_pinned(pin, db, key)));
     }
 
-    fn prefetch_many(&self, pin: &Pin, db: u8, keys: &[Key<'_>]) {
+    /// Asks the processor for the buckets of `keys`, then for their entries, so that the cache
+    /// misses of what is done with them overlap.
+    pub fn prefetch_many(&self, pin: &Pin, db: u8, keys: &[Key<'_>]) {
         for batch in keys.chunks(BATCH_COMMANDS) {
             let mut hints = [Hint::default(); BATCH_COMMANDS];
             for (hint, key) in hints.iter_mut().zip(batch) {

@@ -140,7 +140,7 @@ impl<'n> Executor<'n> {
                     config: &self.config,
                     db: 0,
                     moment,
-                    hashed: None,
+                    hashed: &[],
                     bulk: None,
                     journal: None,
                 });

@@ -6,9 +6,10 @@ use crate::commands::node::{Local, Node, NodeHub};
 use crate::commands::session::Cx;
 use crate::commands::table::{Command, flags};
 use crate::engine::{CmdError, Effects, Moment};
+use crate::limits::BATCH_COMMANDS;
 use crate::net::{Card, Flow, Io};
 use crate::resp::{Args, Reply};
-use crate::store::{Held, ShardSet};
+use crate::store::{Held, Key, Pin, ShardSet};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// Adds the shards of a request's keys to `shards`.
@@ -24,6 +25,47 @@ pub(in crate::commands) fn shards_of(
     }
     for at in command.keys.positions(args.len()) {
         shards.insert(node.engine.store.key(args.get(at)).shard());
+    }
+}
+
+/// The first keys of a request of several, hashed once and asked for before a lock is taken.
+pub(super) struct KeysAhead<'k> {
+    keys: [Key<'k>; BATCH_COMMANDS],
+    count: usize,
+}
+
+impl<'k> KeysAhead<'k> {
+    pub(super) fn none() -> KeysAhead<'k> {
+        KeysAhead { keys: [Key::default(); BATCH_COMMANDS], count: 0 }
+    }
+
+    /// The keys, in the order of the request.
+    pub(super) fn as_slice(&self) -> &[Key<'k>] {
+        &self.keys[..self.count]
+    }
+
+    /// As [`shards_of`], with the keys noted and the processor asked for what they lead to.
+    pub(super) fn shards_of(
+        &mut self,
+        node: &Node,
+        (pin, db): (&Pin, u8),
+        command: &Command,
+        args: Args<'k>,
+        shards: &mut ShardSet,
+    ) {
+        if command.is(flags::ALL_SHARDS) {
+            *shards = ShardSet::all();
+            return;
+        }
+        for at in command.keys.positions(args.len()) {
+            let key = node.engine.store.key(args.get(at));
+            shards.insert(key.shard());
+            if let Some(place) = self.keys.get_mut(self.count) {
+                *place = key;
+                self.count += 1;
+            }
+        }
+        node.engine.store.prefetch_many(pin, db, self.as_slice());
     }
 }
 
