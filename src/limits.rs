@@ -284,6 +284,13 @@ pub const LOG_WRITES_MAX: usize = 4;
 pub const LOG_WRITE_BESIDE_MIN: u64 = 16 * 1024;
 /// As long a commit is written at once where it goes through the page cache.
 pub const LOG_CACHED_MIN: u64 = 64 * 1024;
+/// Commits that a worker writes to the page cache in a row before a thread of the log goes on.
+pub const LOG_HERE_MAX: usize = 4;
+/// A worker whose write to the page cache took longer, in ns, leaves writing to the threads for
+/// [`LOG_APART_NS`].
+pub const LOG_HERE_SLOW_NS: u64 = 20_000_000;
+/// How long, in ns.
+pub const LOG_APART_NS: u64 = 1_000_000_000;
 /// Microseconds that records wait at most for more to share a write with, while none is under way.
 pub const LOG_HOLD_US: u64 = 200;
 /// Milliseconds after which a log that went quiet writes down how far it is durable.

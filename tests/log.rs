@@ -240,6 +240,122 @@ fn a_write_that_fails_once_loses_nothing_that_was_released() {
     }
 }
 
+/// What goes through the page cache is written by whoever appended it, without a thread.
+#[test]
+fn a_worker_writes_what_it_appended_itself() {
+    for mode in [SyncMode::EverySecond, SyncMode::Never] {
+        let disk = MemoryDisk::new();
+        let log = open(&disk, mode, &Tail::default());
+        for value in 0..50 {
+            let after = append(&log, value, 100);
+            // A sync may be under way, or a thread at work: then it is left to them.
+            if log.kick_or_keep() {
+                log.write_here();
+            }
+            wait("release", || log.released() >= after);
+        }
+        log.close();
+        assert_eq!(read(&disk).expect("readable").0, (0..50).collect::<Vec<u64>>());
+    }
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Never, &Tail::default());
+    let after = append(&log, 0, 100);
+    assert!(log.kick_or_keep(), "nothing keeps a worker from it");
+    assert!(log.released() < after);
+    log.write_here();
+    assert!(log.released() >= after, "it is written when the call returns");
+    log.set_mode(SyncMode::Always);
+    append(&log, 1, 100);
+    assert!(!log.kick_or_keep(), "with a synced log the threads write");
+    log.close();
+}
+
+/// Several workers that write by themselves, and mode changes between, leave nothing behind.
+#[test]
+fn nothing_waits_for_ever_where_workers_and_threads_write() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::EverySecond, &Tail::default());
+    let workers = 3;
+    std::thread::scope(|scope| {
+        for worker in 0..workers {
+            let log = &log;
+            scope.spawn(move || {
+                for at in 0..400 {
+                    let after = append(log, worker * 1000 + at, (at as usize * 131) % 9000);
+                    if log.kick_or_keep() {
+                        log.write_here();
+                    }
+                    if at % 7 == 0 {
+                        wait("release", || log.released() >= after);
+                    }
+                }
+                let after = append(log, worker * 1000 + 400, 0);
+                if log.kick_or_keep() {
+                    log.write_here();
+                }
+                wait("the last release", || log.released() >= after);
+            });
+        }
+        for round in 0..30 {
+            let modes = [SyncMode::Always, SyncMode::EverySecond, SyncMode::Never];
+            log.set_mode(modes[round % 3]);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    log.close();
+    let mut values = read(&disk).expect("readable").0;
+    values.sort_unstable();
+    let all = (0..workers).flat_map(|worker| (0..=400).map(move |at| worker * 1000 + at));
+    assert_eq!(values, all.collect::<Vec<u64>>());
+}
+
+#[test]
+fn a_write_of_a_worker_that_fails_is_done_again_by_a_thread() {
+    for fail_at in 0..6 {
+        let disk = MemoryDisk::new();
+        // Without syncs: what was written but not synced could not be written again.
+        let log = open(&disk, SyncMode::Always, &Tail::default());
+        wait("files", || disk.files().len() >= 2);
+        log.set_mode(SyncMode::Never);
+        disk.faults.write_in.store(fail_at, SeqCst);
+        let mut after = 0;
+        for value in 0..20 {
+            if !log.has_credit() {
+                break;
+            }
+            after = append(&log, value, 500);
+            if log.kick_or_keep() {
+                log.write_here();
+            }
+        }
+        // What the kernel took before cannot be written again: then the log says that it broke.
+        let is_rescued = || log.released() >= after && log.health() == Health::Good;
+        wait("an end", || is_rescued() || fail_at > 0 && log.is_broken());
+        log.close();
+    }
+}
+
+/// A disk that holds a worker does so once.
+#[test]
+fn after_a_slow_write_workers_leave_writing_to_the_threads() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Never, &Tail::default());
+    disk.faults.cached_delay_us.store(30_000, SeqCst);
+    append(&log, 0, 100);
+    assert!(log.kick_or_keep());
+    log.write_here();
+    let after = append(&log, 1, 100);
+    assert!(!log.kick_or_keep(), "a thread does it");
+    wait("release", || log.released() >= after);
+    disk.faults.cached_delay_us.store(0, SeqCst);
+    wait("the worker's turn", || {
+        append(&log, 2, 100);
+        log.kick_or_keep()
+    });
+    log.write_here();
+    log.close();
+}
+
 #[test]
 fn a_disk_that_fails_for_good_releases_nothing_more_and_loses_nothing_released() {
     let disk = MemoryDisk::new();

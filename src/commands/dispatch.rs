@@ -116,6 +116,14 @@ impl Service for Node {
         expiry::tick(hub, local, worker)
     }
 
+    fn settle(&self, local: &mut Local) {
+        if std::mem::take(&mut local.unwritten)
+            && let Some(log) = self.durability.log()
+        {
+            log.write_here();
+        }
+    }
+
     fn idle(&self, _local: &mut Local) {
         reclaim::flush();
     }
@@ -212,7 +220,7 @@ impl<'a> ExecutionRun<'a> {
         let after = std::mem::take(&mut io.local.after);
         if after > 0 {
             if let Some(log) = self.node.durability.log() {
-                log.kick();
+                io.local.unwritten |= log.kick_or_keep();
             }
             io.out.gate(after);
         }

@@ -136,6 +136,8 @@ pub struct Local {
     pub record: RecordBuf,
     /// The newest position that a reply of this batch has seen, if it is not released yet.
     pub after: u64,
+    /// Records were appended that this worker is to write at the end of its round.
+    pub unwritten: bool,
 }
 
 /// Watches for a fall of the memory that data takes.
@@ -229,6 +231,7 @@ impl Local {
             until_move: EVICTIONS_PER_MOVE,
             record: RecordBuf::default(),
             after: 0,
+            unwritten: false,
         }
     }
 }

@@ -35,6 +35,8 @@ pub trait Service: Send + Sync + Sized + 'static {
     fn close(&self, hub: &Hub<Self>, id: ConnId, card: &Card, session: Self::Session);
     /// Called on every worker some ten times a second.
     fn tick(&self, hub: &Hub<Self>, local: &mut Self::Local, worker: usize) -> TickOutcome;
+    /// Called at the end of a worker's round, before replies are released.
+    fn settle(&self, local: &mut Self::Local);
     /// Called before a worker sleeps.
     fn idle(&self, local: &mut Self::Local);
     /// The terms on which connections are accepted.

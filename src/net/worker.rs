@@ -1,7 +1,8 @@
 //! A worker: waits for events, runs the turns of connections, ticks.
 //!
 //! One round: collect events; run their connections' turns; run what stands in the ready ring,
-//! at most as much as stood there at the start; tick if it is time. It sleeps in `epoll_wait`
+//! at most as much as stood there at the start; let the service settle what they left, and send
+//! the replies that this releases; tick if it is time. It sleeps in `epoll_wait`
 //! only after it has announced that and has found the ring empty ([`crate::sync::park`]).
 
 use super::hub::{ConnId, Hub};
@@ -63,6 +64,7 @@ impl<S: Service> Worker<'_, S> {
             self.on_event(event);
         }
         self.run_ready();
+        self.hub.service.settle(&mut self.local);
         self.release();
         self.tick();
     }

@@ -11,7 +11,8 @@
 //! is as long as the commit before, or has waited for 200 us ([`LOG_HOLD_US`]): one client does
 //! not wait at all, and many clients share one write. While writes are under way another one
 //! starts only for 16 KiB or more, and never more than four. What goes through the page cache is
-//! written by one thread at a time, 64 KiB at once if so much comes within those 200 us.
+//! written by one thread at a time, 64 KiB at once if so much comes within those 200 us; and
+//! by the workers themselves, at the end of a round, where nothing keeps them from it (`here.rs`).
 //!
 //! [`LOG_HOLD_US`]: crate::limits::LOG_HOLD_US
 //!
@@ -35,7 +36,7 @@ use crate::limits::{
 };
 use crate::sync::log_ring::{Closed, Full, LogRing, RingShape};
 use crate::sync::watermark::Watermark;
-use crate::sys::disk::Disk;
+use crate::sys::disk::{AlignedBuf, Disk};
 use std::collections::VecDeque;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering, fence};
@@ -91,6 +92,7 @@ pub enum Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoCredit;
 
+mod here;
 mod upkeep;
 mod writer;
 
@@ -113,6 +115,10 @@ struct Shared {
     flights: VecDeque<Flight>,
     /// Threads that write.
     writing: usize,
+    /// What is closed and written now is so by a worker, who looks again when that is done.
+    here: bool,
+    /// What a worker's write met; a thread rescues the tail.
+    failed: Option<io::Error>,
     /// Behind the newest commit that has records.
     filled: u64,
     /// The durable position that the newest commit states.
@@ -149,6 +155,12 @@ pub struct Log {
     /// An open commit of this many bytes is worth a write of its own.
     worth: AtomicU64,
     broken: AtomicBool,
+    /// Workers leave writing to the threads: a sync is under way, or a write was slow.
+    apart: AtomicBool,
+    /// When a worker's write was slow, ns of the monotonic clock.
+    slow_ns: AtomicU64,
+    /// What a worker's commit is laid out in.
+    here: Mutex<AlignedBuf>,
     /// A sync is wanted though the mode does not ask for it yet.
     sync_asked: AtomicBool,
     files: LogFiles,
@@ -210,6 +222,8 @@ impl Log {
             queue: VecDeque::new(),
             flights: VecDeque::new(),
             writing: 0,
+            here: false,
+            failed: None,
             filled: start.start,
             stated: start.start,
             rescuing: false,
@@ -233,6 +247,9 @@ impl Log {
             asked: AtomicU64::new(0),
             worth: AtomicU64::new(0),
             broken: AtomicBool::new(false),
+            apart: AtomicBool::new(false),
+            slow_ns: AtomicU64::new(0),
+            here: Mutex::new(AlignedBuf::zeroed(LOG_CHUNK_BYTES as usize)),
             sync_asked: AtomicBool::new(false),
             files,
             shared: Mutex::new(shared),

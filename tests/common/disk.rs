@@ -45,6 +45,8 @@ pub struct Faults {
     pub room: AtomicI64,
     /// How long a durable write is under way, so that others begin meanwhile.
     pub delay_us: AtomicU64,
+    /// How long a write to the page cache takes.
+    pub cached_delay_us: AtomicU64,
     /// Syncs of files are lies.
     pub skips_syncs: AtomicBool,
     /// Syncs of the directory are lies.
@@ -144,6 +146,12 @@ impl DiskFile for MemoryFile {
         file[offset as usize..end].copy_from_slice(bytes);
         state.steps.push(Step::Write { file: self.id, offset, bytes: bytes.to_vec() });
         Ok(())
+    }
+
+    fn write_cached_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let delay_us = self.disk.faults.cached_delay_us.load(SeqCst);
+        std::thread::sleep(std::time::Duration::from_micros(delay_us));
+        self.write_at(bytes, offset)
     }
 
     fn write_through_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

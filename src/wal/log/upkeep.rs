@@ -24,8 +24,10 @@ impl Log {
             let asked = self.sync_asked.swap(false, Ordering::Relaxed);
             if behind && (due || stopping || asked) {
                 synced_ns = clock::monotonic_ns();
+                self.apart.store(true, Ordering::Relaxed);
                 self.sync();
             }
+            self.rejoin();
             let shared = self.lock();
             if shared.drained {
                 return;

@@ -27,6 +27,11 @@ impl Log {
     fn next_commit(&self) -> Option<(Closed, bool)> {
         let mut shared = self.lock();
         loop {
+            if let Some(error) = shared.failed.take() {
+                self.rescue(shared, &error);
+                shared = self.lock();
+                continue;
+            }
             let waits = shared.rescuing || self.is_broken();
             let may_write = !waits && shared.writing < self.writes_max();
             let alone = shared.writing == 0;
@@ -86,7 +91,10 @@ impl Log {
     }
 
     /// Closes the open commit and queues what comes of it.
-    fn close_commit<'a>(&'a self, mut shared: MutexGuard<'a, Shared>) -> MutexGuard<'a, Shared> {
+    pub(super) fn close_commit<'a>(
+        &'a self,
+        mut shared: MutexGuard<'a, Shared>,
+    ) -> MutexGuard<'a, Shared> {
         shared.closing = true;
         let start = shared.open;
         drop(shared);
@@ -116,6 +124,11 @@ impl Log {
         shared: MutexGuard<'a, Shared>,
         may_write: bool,
     ) -> MutexGuard<'a, Shared> {
+        if shared.here {
+            // Who wrote looks again; whoever comes after that must find us.
+            self.idle.store(true, Ordering::Relaxed);
+            return self.wait(shared);
+        }
         if shared.writing > 0 || shared.closing || !may_write {
             self.beside.store(may_write && !shared.closing, Ordering::Relaxed);
             return self.wait(shared);
@@ -167,7 +180,12 @@ impl Log {
     }
 
     /// Writes one commit to the file it belongs to.
-    fn write(&self, commit: &Closed, through: bool, buffer: &mut AlignedBuf) -> io::Result<()> {
+    pub(super) fn write(
+        &self,
+        commit: &Closed,
+        through: bool,
+        buffer: &mut AlignedBuf,
+    ) -> io::Result<()> {
         let len = (commit.end - commit.start) as usize;
         let file = self.files.at(commit.start)?;
         let bytes = &mut buffer[..len];
@@ -197,9 +215,10 @@ impl Log {
     }
 
     /// A write has ended: moves the positions on, as far as they are reached without a gap.
-    fn landed(&self, commit: &Closed, outcome: io::Result<()>) {
+    pub(super) fn landed(&self, commit: &Closed, outcome: io::Result<()>) {
         let mut shared = self.lock();
         shared.writing -= 1;
+        shared.here = false;
         if let Err(error) = outcome {
             self.rescue(shared, &error);
             return;
@@ -214,7 +233,7 @@ impl Log {
         if !shared.rescuing {
             self.advance(&mut shared);
         }
-        // Nobody else is woken for what is left: this thread looks next.
+        // Nobody else is woken for what is left: whoever wrote looks next.
         drop(shared);
         (self.progress)();
     }
