@@ -71,7 +71,7 @@ impl Service for Node {
         }
     }
 
-    fn serve(&self, io: &mut Io<'_, Node>, mut batch: Batch<'_>) -> Served {
+    fn serve(&self, io: &mut Io<'_, Node>, batch: Batch<'_>) -> Served {
         let stats = &self.workers[io.local.worker];
         stats.reads.add(1);
         stats.writes.add(1);
@@ -82,26 +82,11 @@ impl Service for Node {
         if let Some(gateway) = self.cluster.get() {
             return cluster::serve(self, gateway, io, batch);
         }
-        let count = batch.len();
-        let pin = reclaim::pin();
-        let mut prepared = [Prepared::default(); BATCH_COMMANDS];
-        self.prepare(&pin, io.session.db, &batch, &mut prepared);
-        let prepared = prepared;
-        let mut run = ExecutionRun::new(self, &pin, io);
-        for (at, prepared) in prepared.iter().enumerate().take(count) {
-            let flow = run.execute(io, &mut batch, at, prepared);
-            let executed = if flow == Flow::Park { at } else { at + 1 };
-            if flow != Flow::Next {
-                run.end(io);
-                return Served { executed, flow };
-            }
-            if io.out.len() > OUTPUT_HIGH_WATER && executed < count {
-                run.end(io);
-                return Served { executed, flow: Flow::Next };
-            }
+        // What is prepared for one request is much less to lay out than what is for sixteen.
+        match batch.len() {
+            1 => self.serve_up_to::<1>(io, batch),
+            _ => self.serve_up_to::<BATCH_COMMANDS>(io, batch),
         }
-        run.end(io);
-        Served { executed: count, flow: Flow::Next }
     }
 
     fn reject(&self, session: &Session, error: &str, out: &mut OutQueue) {
@@ -141,6 +126,37 @@ impl Service for Node {
     }
 }
 
+impl Node {
+    /// Serves a batch of at most `MOST` requests.
+    #[inline(always)]
+    fn serve_up_to<const MOST: usize>(
+        &self,
+        io: &mut Io<'_, Node>,
+        mut batch: Batch<'_>,
+    ) -> Served {
+        let count = batch.len();
+        let pin = reclaim::pin();
+        let mut prepared = [Prepared::default(); MOST];
+        self.prepare(&pin, io.session.db, &batch, &mut prepared);
+        let prepared = &prepared;
+        let mut run = ExecutionRun::new(self, &pin, io);
+        for (at, prepared) in prepared.iter().enumerate().take(count) {
+            let flow = run.execute(io, &mut batch, at, prepared);
+            let executed = if flow == Flow::Park { at } else { at + 1 };
+            if flow != Flow::Next {
+                run.end(io);
+                return Served { executed, flow };
+            }
+            if io.out.len() > OUTPUT_HIGH_WATER && executed < count {
+                run.end(io);
+                return Served { executed, flow: Flow::Next };
+            }
+        }
+        run.end(io);
+        Served { executed: count, flow: Flow::Next }
+    }
+}
+
 /// The third pass over one batch.
 pub(super) struct ExecutionRun<'a> {
     node: &'a Node,
@@ -150,10 +166,9 @@ pub(super) struct ExecutionRun<'a> {
     now_ms: u64,
     /// When the command before ended, ns of the monotonic clock.
     last_ns: u64,
-    /// Commands that ran since, without a look at the clock: the last ones of `times`.
+    /// Commands that ran since, without a look at the clock: the last ones of the worker's times.
     untimed: usize,
-    /// Times of the commands that ran, to be noted together.
-    times: [(Place, u64); BATCH_COMMANDS],
+    /// Times of the worker that are of this batch.
     timed: usize,
     /// Commands that ran, and what replies there were, when they were last counted.
     commands: u64,
@@ -182,8 +197,8 @@ impl<'h> Call<'_, 'h> {
 }
 
 impl<'a> ExecutionRun<'a> {
+    #[inline(always)]
     pub(super) fn new(node: &'a Node, pin: &'a Pin, io: &Io<'_, Node>) -> ExecutionRun<'a> {
-        let nowhere = Place::new(0, None);
         let now_ms = node.engine.clock.now_ms();
         let read = Read::new(ReadParts {
             store: &node.engine.store,
@@ -203,7 +218,6 @@ impl<'a> ExecutionRun<'a> {
             now_ms,
             last_ns: clock::monotonic_ns(),
             untimed: 0,
-            times: [(nowhere, 0); BATCH_COMMANDS],
             timed: 0,
             commands: 0,
             unsent: io.out.len(),
@@ -216,7 +230,8 @@ impl<'a> ExecutionRun<'a> {
         self.read.set_now(now_ms);
     }
 
-    pub(super) fn end(mut self, io: &mut Io<'_, Node>) {
+    #[inline(always)]
+    pub(super) fn end(&mut self, io: &mut Io<'_, Node>) {
         let after = std::mem::take(&mut io.local.after);
         if after > 0 {
             if let Some(log) = self.node.durability.log() {
@@ -225,11 +240,10 @@ impl<'a> ExecutionRun<'a> {
             io.out.gate(after);
         }
         self.settle_counts(io);
-        let local = &*io.local;
-        self.settle_short(local);
+        self.settle_short(io.local);
         if self.timed > 0 && self.node.config.hot.latency_tracking() {
-            let times = &self.times[..self.timed];
-            self.node.workers[local.worker].by_command.record(times);
+            let times = &io.local.times[..self.timed];
+            self.node.workers[io.local.worker].by_command.record(times);
         }
     }
 

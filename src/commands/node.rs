@@ -3,7 +3,7 @@
 
 use super::cluster::Gateway;
 use super::cluster::execute::group_of_shard;
-use super::command_stats::CommandStats;
+use super::command_stats::{CommandStats, Place};
 use super::durability::Durability;
 use super::evicting::Room;
 use super::loading::Loading;
@@ -17,7 +17,7 @@ use super::switching::Switching;
 use crate::config::Config;
 use crate::engine::{CmdError, Count, Effects, Engine, HotSet, Tally};
 use crate::limits::{
-    COLLECT_AFTER_TICKS, COLLECT_SHORT_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX,
+    BATCH_COMMANDS, COLLECT_AFTER_TICKS, COLLECT_SHORT_TICKS, COLLECT_SHRUNK_MIN, ERROR_CODES_MAX,
     EVICTIONS_PER_MOVE,
 };
 use crate::net::Hub;
@@ -134,6 +134,8 @@ pub struct Local {
     pub until_move: u32,
     /// A record in the making.
     pub record: RecordBuf,
+    /// Times of the commands of a batch that ran, in ns, to be noted together.
+    pub times: [(Place, u64); BATCH_COMMANDS],
     /// The newest position that a reply of this batch has seen, if it is not released yet.
     pub after: u64,
     /// Records were appended that this worker is to write at the end of its round.
@@ -230,6 +232,7 @@ impl Local {
             compactor: Compactor::new(worker, workers),
             until_move: EVICTIONS_PER_MOVE,
             record: RecordBuf::default(),
+            times: [(Place::new(0, None), 0); BATCH_COMMANDS],
             after: 0,
             unwritten: false,
         }

@@ -45,7 +45,7 @@ pub fn serve(
     let pin = reclaim::pin();
     let mut prepared = [Prepared::default(); BATCH_COMMANDS];
     node.prepare(&pin, io.session.db, &batch, &mut prepared);
-    let prepared = prepared;
+    let prepared = &prepared;
     let mut run = ExecutionRun::new(node, &pin, io);
     let mut places: Vec<Place> = Vec::new();
     let mut executed = 0;

@@ -30,7 +30,7 @@ impl ExecutionRun<'_> {
     /// A look at the clock costs a third of a GET. So short commands in a row share one and are
     /// taken to have lasted equally long, unless commands that short count as slow.
     #[inline(always)]
-    pub(super) fn count(&mut self, io: &Io<'_, Node>, call: &Call<'_, '_>, failed: bool) {
+    pub(super) fn count(&mut self, io: &mut Io<'_, Node>, call: &Call<'_, '_>, failed: bool) {
         let stats = &self.node.workers[io.local.worker];
         let calls = stats.by_command.of(call.place);
         self.commands += 1;
@@ -40,7 +40,7 @@ impl ExecutionRun<'_> {
         }
         let slower_than_us = self.node.config.hot.slowlog_log_slower_than_us();
         if is_short(call.command) && !(0..SHORT_US).contains(&slower_than_us) {
-            self.times[self.timed] = (call.place, 0);
+            io.local.times[self.timed] = (call.place, 0);
             self.timed += 1;
             self.untimed += 1;
             return;
@@ -50,7 +50,7 @@ impl ExecutionRun<'_> {
         let took_ns = now_ns - self.last_ns;
         self.last_ns = now_ns;
         calls.time_ns.add(took_ns);
-        self.times[self.timed] = (call.place, took_ns);
+        io.local.times[self.timed] = (call.place, took_ns);
         self.timed += 1;
         if slower_than_us >= 0
             && took_ns >= slower_than_us as u64 * 1000
@@ -71,7 +71,7 @@ impl ExecutionRun<'_> {
     }
 
     /// Shares the time since the last look at the clock among the short commands that ran since.
-    pub(super) fn settle_short(&mut self, local: &Local) {
+    pub(super) fn settle_short(&mut self, local: &mut Local) {
         let count = std::mem::take(&mut self.untimed);
         if count == 0 {
             return;
@@ -80,7 +80,7 @@ impl ExecutionRun<'_> {
         let each_ns = (now_ns - self.last_ns) / count as u64;
         self.last_ns = now_ns;
         let by_command = &self.node.workers[local.worker].by_command;
-        for (place, took_ns) in &mut self.times[self.timed - count..self.timed] {
+        for (place, took_ns) in &mut local.times[self.timed - count..self.timed] {
             *took_ns = each_ns;
             by_command.of(*place).time_ns.add(each_ns);
         }

@@ -3,7 +3,6 @@
 use crate::commands::command_stats::Place;
 use crate::commands::node::Node;
 use crate::commands::table::{Command, LOOKUP, TABLE};
-use crate::limits::BATCH_COMMANDS;
 use crate::net::Batch;
 use crate::store::{Hint, Pin};
 use crate::util::bytes::equal;
@@ -50,7 +49,7 @@ impl Node {
         pin: &'p Pin,
         db: u8,
         batch: &Batch<'_>,
-        prepared: &mut [Prepared<'p>; BATCH_COMMANDS],
+        prepared: &mut [Prepared<'p>],
     ) {
         let store = &self.engine.store;
         // Requests of a pipeline are often alike.
