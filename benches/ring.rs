@@ -2,6 +2,8 @@
 //!
 //! Each end moves its share of values as fast as it can, so what is measured is the ring under
 //! contention; a ring that carries ready connections is mostly quiet, which `alone` shows.
+//! `line_transfer` is what a cache line takes from one core to another, for
+//! `scripts/scaling_model`.
 //!
 //! ```text
 //! cargo bench --bench ring
@@ -9,9 +11,12 @@
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use crossbeam_queue::ArrayQueue;
+use crossbeam_utils::CachePadded;
 use dse::sync::ring::Ring;
 use std::hint::black_box;
 use std::sync::Barrier;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
 const CAPACITY: usize = 1024;
@@ -78,6 +83,32 @@ fn transfer<Q: Queue>(ends: u64) -> Duration {
     .elapsed()
 }
 
+/// Time in which a line goes `turns` times from one core to another and back.
+fn ping_pong(turns: u64) -> Duration {
+    let line = CachePadded::new(AtomicU64::new(0));
+    let turn = |mine: u64| {
+        for round in 0..turns {
+            while line.load(Acquire) != 2 * round + mine {
+                std::hint::spin_loop();
+            }
+            line.store(2 * round + mine + 1, Release);
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| turn(1));
+        let begun = Instant::now();
+        turn(0);
+        begun.elapsed()
+    })
+}
+
+fn line_transfer(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("ring");
+    group.throughput(Throughput::Elements(2)).sample_size(10);
+    group.bench_function("line_transfer", |bencher| bencher.iter_custom(ping_pong));
+    group.finish();
+}
+
 fn contended(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("ring");
     group.throughput(Throughput::Elements(VALUES)).sample_size(10);
@@ -107,5 +138,5 @@ fn alone(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, alone, contended);
+criterion_group!(benches, alone, contended, line_transfer);
 criterion_main!(benches);
