@@ -1,5 +1,7 @@
 //! Bounds of a cluster's node: requests on their way, its log, its links.
 
+use super::{BATCH_COMMANDS, CLUSTER_REPLICAS, GROUP_MESSAGE_BYTES};
+
 /// Bytes of a request, or of a transaction, that a cluster takes.
 pub const CLUSTER_REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Microseconds that a request waits for a leader to be found before it is refused.
@@ -51,3 +53,36 @@ pub const PEER_QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 pub const PEER_PART_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a message between nodes; a longer one is refused, and its connection closed.
 pub const PEER_MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
+
+/// The largest index, term, id or version that a peer or a file may name: more than is ever
+/// reached, and far from where a sum of two would overflow. What is larger cannot be read.
+pub const CLUSTER_NUMBER_MAX: u64 = 1 << 60;
+/// The latest log time, in microseconds since 1970: in the year 2255. What is later is refused.
+pub const CLUSTER_TIME_US_MAX: u64 = 1 << 53;
+/// Nodes of a cluster; a table, or a list of a node, that names more cannot be read.
+pub const CLUSTER_NODES_MAX: usize = 64;
+/// Bytes of a node's name; a longer one is refused.
+pub const CLUSTER_NAME_BYTES_MAX: usize = 128;
+/// Bytes of the name of a node's machine; a longer one is refused.
+pub const CLUSTER_HOST_BYTES_MAX: usize = 255;
+/// Replicas in each list of a group's configuration; a longer one is refused.
+pub const GROUP_MEMBERS_MAX: usize = 16;
+/// Replicas of one group that are to leave it; while there are as many no further one is replaced.
+pub const GROUP_LEAVING_MAX: usize = 8;
+/// Entries of one message between replicas: more than fit into what a leader sends at once.
+pub const GROUP_MESSAGE_ENTRIES_MAX: usize = 32_768;
+/// Requests of one message between nodes; a message with more cannot be read.
+pub const PEER_REQUESTS_MAX: usize = 1024;
+/// Messages with requests of other nodes that are not answered; more are refused, with proof.
+pub const PEER_LANES_MAX: usize = 65_536;
+/// Bytes of requests of other nodes that are not answered; more are refused, with proof.
+pub const PEER_LANE_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// Receives from one peer before others have their turn.
+pub const PEER_READS_MAX: usize = 16;
+/// Microseconds for which a peer is not let in again that sent what no node sends.
+pub const PEER_BARRED_US: u64 = 5_000_000;
+
+// An entry takes twelve bytes at least where the library counts what it sends at once.
+const _: () = assert!(GROUP_MESSAGE_ENTRIES_MAX as u64 > GROUP_MESSAGE_BYTES / 12 + 1);
+const _: () = assert!(PEER_REQUESTS_MAX >= BATCH_COMMANDS);
+const _: () = assert!(GROUP_MEMBERS_MAX > CLUSTER_REPLICAS + GROUP_LEAVING_MAX);

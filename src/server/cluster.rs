@@ -4,16 +4,16 @@
 
 use super::error::StartError;
 use super::listen::Listening;
+use crate::cluster::core::log::codec;
 use crate::cluster::core::message::node_id;
 use crate::cluster::core::node::NodeConfig;
 use crate::cluster::core::table::Addresses;
-use crate::cluster::wire::handshake::NAME_BYTES_MAX;
 use crate::commands::cluster::Gateway;
 use crate::commands::random_seed;
 use crate::config::bind::{Listen, Peer, parse_peers};
 use crate::config::{ApplyError, Config};
 use crate::driver::Setup;
-use crate::limits::CLUSTER_GROUPS;
+use crate::limits::{CLUSTER_GROUPS, CLUSTER_NAME_BYTES_MAX};
 use crate::net::Listener;
 use crate::sys::clock;
 use crate::sys::socket::{self, ListenOptions};
@@ -38,8 +38,8 @@ pub enum ClusterError {
     Port(&'static str, u16, u16),
     /// The list of peers names this node itself.
     OwnName(String),
-    /// A name is too long.
-    LongName(String),
+    /// A name is too long, or breaks the lines in which it is shown.
+    BadName(String),
     /// Two peers have one address.
     OneAddress(String, String),
     /// The host of a peer is not known.
@@ -70,9 +70,11 @@ impl fmt::Display for ClusterError {
                 f,
                 "--peers names '{name}', which is this node: leave it out, or set another --node"
             ),
-            ClusterError::LongName(name) => {
-                write!(f, "the name '{name}' is longer than {NAME_BYTES_MAX} bytes: choose another")
-            }
+            ClusterError::BadName(name) => write!(
+                f,
+                "the name {name:?} is longer than {CLUSTER_NAME_BYTES_MAX} bytes, or has spaces or \
+                 control characters: choose another"
+            ),
             ClusterError::OneAddress(one, other) => write!(
                 f,
                 "'{one}' and '{other}' have one address: give each node an address of its own"
@@ -165,8 +167,8 @@ fn plan(config: &Config, peers: &[Peer]) -> Result<Plan, ClusterError> {
         return Err(ClusterError::Needs("appendfsync", "always"));
     }
     for one in peers.iter().map(|peer| &peer.id).chain([&name]) {
-        if one.len() > NAME_BYTES_MAX {
-            return Err(ClusterError::LongName(one.clone()));
+        if one.len() > CLUSTER_NAME_BYTES_MAX || !codec::is_plain(one) {
+            return Err(ClusterError::BadName(one.clone()));
         }
     }
     if let Some(own) = peers.iter().find(|peer| peer.id == name) {

@@ -228,7 +228,7 @@ pub fn is_acceptable(own: &Hello, table: &Table) -> bool {
     names.sort();
     let names_fit = names.into_iter().eq(own.listed.iter());
     let own_disk = table.nodes.get(&node_id(&own.name)).map(|member| member.disk);
-    names_fit && own_disk == Some(own.disk)
+    names_fit && own_disk == Some(own.disk) && table.is_founding()
 }
 
 #[cfg(test)]

@@ -20,8 +20,9 @@
 pub mod codec;
 
 use super::group::{Checkpoint, Persist};
-use super::message::GroupId;
+use super::message::{GroupId, META};
 use super::table::Table;
+use crate::limits::CLUSTER_NUMBER_MAX;
 use crate::util::wire::{Source, put_string, put_varint};
 use raft::eraftpb::{Entry, HardState, Snapshot};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -297,6 +298,9 @@ impl Recovery {
 pub fn read(record: &[u8]) -> Option<(u64, Vec<Item>)> {
     let mut source = Source::new(record);
     let number = (source.u8()? == VERSION).then(|| source.u64())??;
+    if number > CLUSTER_NUMBER_MAX {
+        return None;
+    }
     let mut items = Vec::new();
     while !source.is_empty() {
         items.push(item(&mut source)?);
@@ -311,7 +315,7 @@ fn item(source: &mut Source<'_>) -> Option<Item> {
             let (group, replica, write) = written(source)?;
             Item::Group(group, replica, write)
         }
-        REMOVED => Item::Removed(source.u16()?, source.varint()?),
+        REMOVED => Item::Removed(group(source)?, codec::number(source)?),
         _ => return None,
     })
 }
@@ -405,8 +409,12 @@ fn identity(source: &mut Source<'_>) -> Option<Identity> {
     Some(Identity { disk, birth })
 }
 
+fn group(source: &mut Source<'_>) -> Option<GroupId> {
+    source.u16().filter(|group| *group <= META)
+}
+
 fn written(source: &mut Source<'_>) -> Option<(GroupId, u64, Persist)> {
-    let (group, replica, kind) = (source.u16()?, source.varint()?, source.u8()?);
+    let (group, replica, kind) = (group(source)?, codec::number(source)?, source.u8()?);
     let hard_state = codec::hard_state(source)?;
     let checkpoint = match kind {
         0 => None,
@@ -415,7 +423,7 @@ fn written(source: &mut Source<'_>) -> Option<(GroupId, u64, Persist)> {
         _ => return None,
     };
     let count = codec::count(source)?;
-    let first = if count > 0 { source.varint()? } else { 0 };
+    let first = if count > 0 { codec::number(source)? } else { 0 };
     let end = first.checked_add(count)?;
     let entries = (first..end).map(|index| codec::entry(source, index)).collect::<Option<_>>()?;
     Some((group, replica, Persist { token: 0, hard_state, entries, checkpoint }))

@@ -9,7 +9,7 @@
 
 use super::log::codec;
 use super::table::{Addresses, Table};
-use crate::limits::CLUSTER_GROUPS;
+use crate::limits::{CLUSTER_GROUPS, CLUSTER_NAME_BYTES_MAX, CLUSTER_NODES_MAX};
 use crate::util::wire::{Source, put_string, put_varint};
 use raft::eraftpb::Message;
 
@@ -151,12 +151,11 @@ impl Hello {
     }
 
     fn read(source: &mut Source<'_>) -> Option<Hello> {
-        let name = codec::text(source)?;
+        let name = node_name(source)?;
         let disk = source.u64()?;
         let addresses = Addresses::read(source)?;
-        let count = codec::count(source)?;
-        let listed = (0..count).map(|_| codec::text(source)).collect::<Option<_>>()?;
-        let (code, cluster, version) = (source.u8()?, source.u64()?, source.varint()?);
+        let listed = codec::list(source, CLUSTER_NODES_MAX, node_name)?;
+        let (code, cluster, version) = (source.u8()?, source.u64()?, codec::number(source)?);
         let stage = match code {
             0 => Stage::Unborn,
             1 => Stage::Prepared { cluster },
@@ -166,6 +165,10 @@ impl Hello {
         let fit = codec::flag(source)?;
         Some(Hello { name, disk, addresses, listed, stage, fit })
     }
+}
+
+fn node_name(source: &mut Source<'_>) -> Option<String> {
+    codec::name(source, CLUSTER_NAME_BYTES_MAX)
 }
 
 #[cfg(test)]

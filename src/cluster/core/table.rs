@@ -10,9 +10,12 @@
 use super::log::codec;
 use super::message::{GroupId, META, NodeId, node_id};
 use super::placement::{self, PlacementError};
-use crate::limits::CLUSTER_REPLICAS;
+use crate::limits::{
+    CLUSTER_GROUPS, CLUSTER_HOST_BYTES_MAX, CLUSTER_NAME_BYTES_MAX, CLUSTER_NODES_MAX,
+    CLUSTER_REPLICAS, CLUSTER_TIME_US_MAX, GROUP_LEAVING_MAX, GROUP_MEMBERS_MAX,
+};
 use crate::util::wire::{Source, put_string, put_varint};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 const VERSION: u8 = 1;
 
@@ -137,6 +140,43 @@ impl Table {
         placed.replicas.iter().find(|home| home.node == node).map(|home| home.replica)
     }
 
+    /// True if a table holds together: whoever acts on it relies on that. It is looked at where a
+    /// table comes in, from a peer or from a disk.
+    fn is_sound(&self) -> bool {
+        let all = || self.groups.values().flat_map(|placed| placed.replicas.iter());
+        let leaving = || self.groups.values().flat_map(|placed| placed.leaving.iter());
+        let mut seen = BTreeSet::new();
+        let is_sound = |home: &Home| {
+            let is_given = (1..self.next_replica).contains(&home.replica);
+            is_given && self.nodes.contains_key(&home.node)
+        };
+        self.cluster != 0
+            && self.born_us <= CLUSTER_TIME_US_MAX
+            && self.first_later <= self.next_replica
+            && self.groups.contains_key(&META)
+            && self.groups.keys().all(|group| usize::from(*group) <= CLUSTER_GROUPS)
+            && self.groups.values().all(Placed::is_sound)
+            && all().chain(leaving()).all(is_sound)
+            && all().chain(leaving()).all(|home| seen.insert(home.replica))
+    }
+
+    /// True if this is a table that a cluster is born with.
+    pub fn is_founding(&self) -> bool {
+        let is_first = |placed: &Placed| placed.leaving.is_empty();
+        self.first_later == self.next_replica && self.groups.values().all(is_first)
+    }
+
+    /// True if this can be a later table of the cluster that `known` is of.
+    pub fn follows(&self, known: &Table) -> bool {
+        self.version >= known.version
+            && self.cluster == known.cluster
+            && (self.born_us, self.hash_seed) == (known.born_us, known.hash_seed)
+            && self.first_later == known.first_later
+            && self.next_replica >= known.next_replica
+            && self.nodes.keys().eq(known.nodes.keys())
+            && self.groups.keys().eq(known.groups.keys())
+    }
+
     /// Applies a command; true if it changed something.
     pub fn apply(&mut self, command: &Command) -> bool {
         let changed = match command {
@@ -158,7 +198,11 @@ impl Table {
     }
 
     /// Every replica of the node gets a new id: what the lost disk had acknowledged is not there.
+    /// Not while too many of former lives are still to leave.
     fn rejoined(&mut self, node: NodeId, disk: u64, addresses: &Addresses) -> bool {
+        if self.groups.values().any(|placed| placed.leaving.len() >= GROUP_LEAVING_MAX) {
+            return false;
+        }
         let member = self.nodes.get_mut(&node).filter(|member| member.disk != disk);
         let Some(member) = member else { return false };
         (member.disk, member.addresses) = (disk, addresses.clone());
@@ -219,16 +263,17 @@ impl Table {
             return None;
         }
         let (cluster, born_us, hash_seed) = (source.u64()?, source.u64()?, source.u64()?);
-        let version = source.varint()?;
+        let version = codec::number(source)?;
         let apply_version = source.varint()?.try_into().ok()?;
-        let (first_later, next_replica) = (source.varint()?, source.varint()?);
-        let count = codec::count(source)?;
-        let nodes = (0..count).map(|_| Member::read(source));
-        let nodes = nodes.map(|member| member.map(|member| (node_id(&member.name), member)));
-        let nodes = nodes.collect::<Option<_>>()?;
-        let count = codec::count(source)?;
-        let groups = (0..count).map(|_| placed(source)).collect::<Option<_>>()?;
-        Some(Table {
+        let (first_later, next_replica) = (codec::number(source)?, codec::number(source)?);
+        let members = codec::list(source, CLUSTER_NODES_MAX, Member::read)?;
+        let placed = codec::list(source, CLUSTER_GROUPS + 1, placed)?;
+        let (nodes_count, groups_count) = (members.len(), placed.len());
+        let named = |member: Member| (node_id(&member.name), member);
+        let nodes: BTreeMap<_, _> = members.into_iter().map(named).collect();
+        let groups: BTreeMap<_, _> = placed.into_iter().collect();
+        let is_each_once = (nodes.len(), groups.len()) == (nodes_count, groups_count);
+        let table = Table {
             cluster,
             version,
             born_us,
@@ -238,7 +283,15 @@ impl Table {
             next_replica,
             nodes,
             groups,
-        })
+        };
+        (is_each_once && table.is_sound()).then_some(table)
+    }
+}
+
+impl Placed {
+    fn is_sound(&self) -> bool {
+        let nodes: BTreeSet<NodeId> = self.replicas.iter().map(|home| home.node).collect();
+        nodes.len() == self.replicas.len() && nodes.contains(&self.leader)
     }
 }
 
@@ -250,7 +303,7 @@ impl Member {
     }
 
     fn read(source: &mut Source<'_>) -> Option<Member> {
-        let name = codec::text(source)?;
+        let name = codec::name(source, CLUSTER_NAME_BYTES_MAX)?;
         Some(Member { name, disk: source.u64()?, addresses: Addresses::read(source)? })
     }
 }
@@ -265,7 +318,7 @@ impl Addresses {
 
     /// Reads addresses.
     pub fn read(source: &mut Source<'_>) -> Option<Addresses> {
-        let host = codec::text(source)?;
+        let host = codec::name(source, CLUSTER_HOST_BYTES_MAX)?;
         let (port, redirect_port, peer_port) = (source.u16()?, source.u16()?, source.u16()?);
         Some(Addresses { host, port, redirect_port, peer_port })
     }
@@ -322,9 +375,9 @@ fn put_homes(out: &mut Vec<u8>, homes: &[Home]) {
 }
 
 fn homes(source: &mut Source<'_>) -> Option<Vec<Home>> {
-    let count = codec::count(source)?;
-    let home = |_| Some(Home { replica: source.varint()?, node: source.u64()? });
-    (0..count).map(home).collect()
+    codec::list(source, GROUP_MEMBERS_MAX, |source| {
+        Some(Home { replica: codec::number(source)?, node: source.u64()? })
+    })
 }
 
 fn placed(source: &mut Source<'_>) -> Option<(GroupId, Placed)> {
@@ -363,6 +416,63 @@ mod tests {
         for end in 0..bytes.len() {
             assert_eq!(Table::decode(&bytes[..end]), None, "cut at {end}");
         }
+    }
+
+    /// Whoever acts on a table relies on that it holds together.
+    #[test]
+    fn a_table_that_does_not_hold_together_cannot_be_read() {
+        let refused = |what: &str, change: &dyn Fn(&mut Table)| {
+            let mut table = Table::example();
+            change(&mut table);
+            assert_eq!(Table::decode(&table.encode()), None, "{what}");
+        };
+        let of_meta = |table: &mut Table, change: &dyn Fn(&mut Placed)| {
+            table.groups.get_mut(&META).into_iter().for_each(change);
+        };
+        refused("no cluster", &|table| table.cluster = 0);
+        refused("log time in the far future", &|table| table.born_us = u64::MAX);
+        refused("a version beyond all", &|table| table.version = u64::MAX);
+        refused("no meta group", &|table| drop(table.groups.remove(&META)));
+        refused("a group that cannot be", &|table| {
+            let placed = table.groups[&0].clone();
+            table.groups.insert(META + 1, placed);
+        });
+        refused("a replica that was not given out", &|table| table.next_replica = 9);
+        refused("a replica of number 0", &|table| {
+            of_meta(table, &|placed| placed.replicas[0].replica = 0);
+        });
+        refused("a replica twice", &|table| of_meta(table, &|placed| placed.leaving.push(Home {
+            replica: 1,
+            node: node_id("node-1"),
+        })));
+        refused("two replicas on a node", &|table| {
+            of_meta(table, &|placed| placed.replicas[0].node = placed.replicas[1].node);
+        });
+        refused("a node that is none", &|table| drop(table.nodes.remove(&node_id("node-2"))));
+        refused("a leader elsewhere", &|table| of_meta(table, &|placed| placed.leader = 5));
+        refused("a name that breaks lines", &|table| {
+            table.nodes.values_mut().for_each(|member| member.addresses.host = "a\nb".into());
+        });
+    }
+
+    #[test]
+    fn a_later_table_is_of_the_same_cluster() {
+        let known = Table::example();
+        let mut later = known.clone();
+        assert!(later.is_founding() && later.follows(&known));
+        assert!(later.apply(&Command::Rejoined(node_id("node-2"), 99, Addresses::default())));
+        assert!(!later.is_founding() && later.follows(&known) && !known.follows(&later));
+        let other = Table { hash_seed: 1, ..later.clone() };
+        assert!(!other.follows(&known));
+    }
+
+    #[test]
+    fn a_node_is_not_replaced_again_and_again_while_former_lives_are_still_there() {
+        let mut table = Table::example();
+        let again = |disk| Command::Rejoined(node_id("node-2"), disk, Addresses::default());
+        let done = (0..100).filter(|disk| table.apply(&again(*disk))).count();
+        assert_eq!(done, GROUP_LEAVING_MAX);
+        assert_eq!(Table::decode(&table.encode()), Some(table));
     }
 
     #[test]

@@ -20,6 +20,7 @@
 //! the handshake can change what nodes say.
 
 use super::Malformed;
+use crate::limits::CLUSTER_NAME_BYTES_MAX;
 use crate::util::wire::Source;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -28,8 +29,6 @@ use sha2::Sha256;
 pub const VERSIONS: (u8, u8) = (1, 1);
 /// Bytes of a greeting at most.
 pub const GREETING_BYTES_MAX: usize = 1024;
-/// Bytes of a node's name at most.
-pub const NAME_BYTES_MAX: usize = 128;
 
 const MAGIC: &[u8; 8] = b"dse-peer";
 const PROOF_BYTES: usize = 32;
@@ -240,7 +239,7 @@ fn encode(greeting: &Greeting, nonce: &[u8; 32]) -> Vec<u8> {
     rest.extend_from_slice(&greeting.disk.to_le_bytes());
     rest.extend_from_slice(&greeting.cluster.to_le_bytes());
     for name in [&greeting.name, &greeting.calls] {
-        assert!(name.len() <= NAME_BYTES_MAX, "names are checked before");
+        assert!(name.len() <= CLUSTER_NAME_BYTES_MAX, "names are checked before");
         rest.push(name.len() as u8);
         rest.extend_from_slice(name.as_bytes());
     }
@@ -256,7 +255,7 @@ fn decode(bytes: &[u8]) -> Option<Greeting> {
     source.array::<32>()?;
     let (disk, cluster) = (source.u64()?, source.u64()?);
     let mut name = || {
-        let len = source.u8().filter(|len| usize::from(*len) <= NAME_BYTES_MAX)?;
+        let len = source.u8().filter(|len| usize::from(*len) <= CLUSTER_NAME_BYTES_MAX)?;
         String::from_utf8(source.take(len.into())?.to_vec()).ok()
     };
     let (name, calls) = (name()?, name()?);

@@ -12,8 +12,10 @@
 //! choice; a reply to an id that is not known any more is dropped.
 
 use super::Malformed;
-use super::raft::{put_message, take_list, take_message};
+use super::raft::{put_message, take_message};
 use crate::cluster::core::Message as Raft;
+use crate::cluster::core::log::codec;
+use crate::limits::PEER_REQUESTS_MAX;
 use crate::util::wire::{Source, put_string, put_varint};
 
 /// What one node tells another.
@@ -133,7 +135,7 @@ impl Requests {
             let writes = source.u8().filter(|writes| *writes <= 1)? == 1;
             Some((writes, source.string()?.to_vec()))
         };
-        Some(Requests { id, group, protocol, items: take_list(source, item)? })
+        Some(Requests { id, group, protocol, items: codec::list(source, PEER_REQUESTS_MAX, item)? })
     }
 }
 
@@ -162,7 +164,7 @@ impl Replies {
             2 => Some(End::Uncertain),
             _ => None,
         };
-        Some(Replies { id, items: take_list(source, end)? })
+        Some(Replies { id, items: codec::list(source, PEER_REQUESTS_MAX, end)? })
     }
 }
 

@@ -4,26 +4,25 @@
 //!   type u8 | flags u8 | to | from | term | log term | index | commit | commit term
 //!   | request snapshot | reject hint | priority | priority of old versions | context
 //!   | count, entries | snapshot, if flag 1
-//!   entry     type u8 | flags u8 | term | index | data | context
-//!   snapshot  index | term | configuration | data
-//!   configuration   flags u8 | four lists of replicas: voters, learners, outgoing, next learners
+//!   entry     flags u8 | index | an entry as the log spells it
 //! ```
 //!
-//! Numbers are varints (the priority is signed), byte strings carry their length. Flags: bit 0,
-//! refused (message), to be synced (entry), left by itself (configuration); bit 1, a snapshot
-//! follows.
+//! Entries, snapshots and configurations are spelled as in the log (`core::log::codec`). Numbers
+//! are varints (the priority is signed), byte strings carry their length. Flags: bit 0, refused
+//! (message), to be synced (entry); bit 1, a snapshot follows.
 //!
 //! The library's own encoding is never read from a peer: its parser recurses as deep as a message
 //! says. Invariant: what is decoded encodes to the same bytes.
 
-use crate::cluster::core::{ConfState, Entry, EntryType, Message, MessageType, Snapshot};
+use crate::cluster::core::log::codec;
+use crate::cluster::core::{Entry, Message, MessageType};
+use crate::limits::GROUP_MESSAGE_ENTRIES_MAX;
 use crate::util::wire::{Source, put_signed, put_string, put_varint};
 use protobuf::ProtobufEnum;
 
 const REFUSED: u8 = 1;
 const SNAPSHOT: u8 = 2;
 const SYNC_LOG: u8 = 1;
-const AUTO_LEAVE: u8 = 1;
 
 /// Appends a message.
 pub fn put_message(out: &mut Vec<u8>, message: &Message) {
@@ -49,7 +48,7 @@ pub fn put_message(out: &mut Vec<u8>, message: &Message) {
     put_varint(out, message.entries.len() as u64);
     message.entries.iter().for_each(|entry| put_entry(out, entry));
     if message.has_snapshot() {
-        put_snapshot(out, message.get_snapshot());
+        codec::put_snapshot(out, message.get_snapshot());
     }
 }
 
@@ -59,109 +58,51 @@ pub fn take_message(source: &mut Source<'_>) -> Option<Message> {
     message.set_msg_type(MessageType::from_i32(source.u8()?.into())?);
     let flags = source.u8().filter(|flags| flags & !(REFUSED | SNAPSHOT) == 0)?;
     message.reject = flags & REFUSED != 0;
-    message.to = source.varint()?;
-    message.from = source.varint()?;
-    message.term = source.varint()?;
-    message.log_term = source.varint()?;
-    message.index = source.varint()?;
-    message.commit = source.varint()?;
-    message.commit_term = source.varint()?;
-    message.request_snapshot = source.varint()?;
-    message.reject_hint = source.varint()?;
+    message.to = codec::number(source)?;
+    message.from = codec::number(source)?;
+    message.term = codec::number(source)?;
+    message.log_term = codec::number(source)?;
+    message.index = codec::number(source)?;
+    message.commit = codec::number(source)?;
+    message.commit_term = codec::number(source)?;
+    message.request_snapshot = codec::number(source)?;
+    message.reject_hint = codec::number(source)?;
     message.priority = source.signed()?;
     message.deprecated_priority = source.varint()?;
     message.context = source.string()?.to_vec().into();
-    let entries = take_list(source, take_entry)?;
+    let entries = codec::list(source, GROUP_MESSAGE_ENTRIES_MAX, take_entry)?;
     message.set_entries(entries.into());
     if flags & SNAPSHOT != 0 {
-        message.set_snapshot(take_snapshot(source)?);
+        message.set_snapshot(codec::snapshot(source)?);
     }
     Some(message)
 }
 
-/// Appends an entry.
-pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
-    out.push(entry.get_entry_type().value() as u8);
+/// Appends an entry: what the log does not have of one, and then as the log spells it.
+fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
     out.push(if entry.sync_log { SYNC_LOG } else { 0 });
-    put_varint(out, entry.term);
     put_varint(out, entry.index);
-    put_string(out, &entry.data);
-    put_string(out, &entry.context);
+    codec::put_entry(out, entry);
 }
 
 /// Takes an entry.
-pub fn take_entry(source: &mut Source<'_>) -> Option<Entry> {
-    let mut entry = Entry::default();
-    entry.set_entry_type(EntryType::from_i32(source.u8()?.into())?);
+fn take_entry(source: &mut Source<'_>) -> Option<Entry> {
     let flags = source.u8().filter(|flags| flags & !SYNC_LOG == 0)?;
+    let index = codec::number(source)?;
+    let mut entry = codec::entry(source, index)?;
     entry.sync_log = flags & SYNC_LOG != 0;
-    entry.term = source.varint()?;
-    entry.index = source.varint()?;
-    entry.data = source.string()?.to_vec().into();
-    entry.context = source.string()?.to_vec().into();
     Some(entry)
-}
-
-/// Appends a snapshot.
-pub fn put_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot) {
-    let meta = snapshot.get_metadata();
-    put_varint(out, meta.index);
-    put_varint(out, meta.term);
-    put_configuration(out, meta.get_conf_state());
-    put_string(out, &snapshot.data);
-}
-
-/// Takes a snapshot.
-pub fn take_snapshot(source: &mut Source<'_>) -> Option<Snapshot> {
-    let mut snapshot = Snapshot::default();
-    let meta = snapshot.mut_metadata();
-    meta.index = source.varint()?;
-    meta.term = source.varint()?;
-    meta.set_conf_state(take_configuration(source)?);
-    snapshot.data = source.string()?.to_vec().into();
-    Some(snapshot)
-}
-
-/// Appends a configuration.
-pub fn put_configuration(out: &mut Vec<u8>, conf: &ConfState) {
-    out.push(if conf.auto_leave { AUTO_LEAVE } else { 0 });
-    let lists = [&conf.voters, &conf.learners, &conf.voters_outgoing, &conf.learners_next];
-    for list in lists {
-        put_varint(out, list.len() as u64);
-        list.iter().for_each(|&replica| put_varint(out, replica));
-    }
-}
-
-/// Takes a configuration.
-pub fn take_configuration(source: &mut Source<'_>) -> Option<ConfState> {
-    let mut conf = ConfState::default();
-    let flags = source.u8().filter(|flags| flags & !AUTO_LEAVE == 0)?;
-    conf.auto_leave = flags & AUTO_LEAVE != 0;
-    conf.voters = take_list(source, Source::varint)?;
-    conf.learners = take_list(source, Source::varint)?;
-    conf.voters_outgoing = take_list(source, Source::varint)?;
-    conf.learners_next = take_list(source, Source::varint)?;
-    Some(conf)
-}
-
-/// Takes a counted list. Each element takes a byte at least, so that the count cannot ask for more
-/// memory than there are bytes.
-pub fn take_list<'a, T>(
-    source: &mut Source<'a>,
-    take: impl Fn(&mut Source<'a>) -> Option<T>,
-) -> Option<Vec<T>> {
-    let count = source.size().filter(|&count| count <= source.rest().len())?;
-    (0..count).map(|_| take(source)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::core::{EntryType, Snapshot};
     use crate::util::rng::SplitMix64;
     use protobuf::Message as _;
 
     fn number(rng: &mut SplitMix64) -> u64 {
-        rng.next_u64() >> (rng.next_u64() % 64)
+        rng.next_u64() >> (4 + rng.next_u64() % 60)
     }
 
     fn bytes(rng: &mut SplitMix64) -> Vec<u8> {

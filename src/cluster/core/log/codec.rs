@@ -9,9 +9,11 @@
 //! ```
 //!
 //! A format of our own, for the log and for the wire: bytes from outside never reach the library's
-//! parser. Reading answers `None` for what is not whole and takes no more memory than there are
+//! parser. Reading answers `None` for what is not whole, for numbers with which sums would overflow
+//! and for lists that are longer than any that is written, and takes no more memory than there are
 //! bytes.
 
+use crate::limits::{CLUSTER_NUMBER_MAX, GROUP_MEMBERS_MAX};
 use crate::util::wire::{Source, put_string, put_varint};
 use raft::eraftpb::{ConfState, Entry, EntryType, HardState, Snapshot};
 
@@ -22,7 +24,7 @@ pub fn put_hard_state(out: &mut Vec<u8>, state: &HardState) {
 
 /// Reads a hard state.
 pub fn hard_state(source: &mut Source<'_>) -> Option<HardState> {
-    let (term, vote, commit) = (source.varint()?, source.varint()?, source.varint()?);
+    let (term, vote, commit) = (number(source)?, number(source)?, number(source)?);
     Some(HardState { term, vote, commit, ..HardState::default() })
 }
 
@@ -40,7 +42,7 @@ pub fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
 
 /// Reads the entry that stands at `index`.
 pub fn entry(source: &mut Source<'_>, index: u64) -> Option<Entry> {
-    let mut entry = Entry { index, term: source.varint()?, ..Entry::default() };
+    let mut entry = Entry { index, term: number(source)?, ..Entry::default() };
     entry.set_entry_type(match source.u8()? {
         0 => EntryType::EntryNormal,
         1 => EntryType::EntryConfChange,
@@ -85,7 +87,7 @@ pub fn put_snapshot(out: &mut Vec<u8>, snapshot: &Snapshot) {
 pub fn snapshot(source: &mut Source<'_>) -> Option<Snapshot> {
     let mut snapshot = Snapshot::default();
     let meta = snapshot.mut_metadata();
-    (meta.index, meta.term) = (source.varint()?, source.varint()?);
+    (meta.index, meta.term) = (number(source)?, number(source)?);
     meta.set_conf_state(configuration(source)?);
     snapshot.data = source.string()?.to_vec().into();
     Some(snapshot)
@@ -97,15 +99,30 @@ pub fn put_ids(out: &mut Vec<u8>, ids: &[u64]) {
     ids.iter().for_each(|&id| put_varint(out, id));
 }
 
-/// Reads ids.
+/// Reads ids of replicas.
 pub fn ids(source: &mut Source<'_>) -> Option<Vec<u64>> {
-    (0..count(source)?).map(|_| source.varint()).collect()
+    list(source, GROUP_MEMBERS_MAX, number)
 }
 
-/// Reads how many values follow, each of a byte at least, so that it asks for no more memory than
-/// there are bytes.
+/// Reads a counted list of `most` values at most. Each takes a byte at least, so that the count
+/// cannot ask for more memory than there are bytes.
+pub fn list<'a, T>(
+    source: &mut Source<'a>,
+    most: usize,
+    take: impl Fn(&mut Source<'a>) -> Option<T>,
+) -> Option<Vec<T>> {
+    let count = count(source).filter(|&count| count <= most as u64)?;
+    (0..count).map(|_| take(source)).collect()
+}
+
+/// Reads how many values follow, each of a byte at least.
 pub fn count(source: &mut Source<'_>) -> Option<u64> {
     source.varint().filter(|&count| count <= source.rest().len() as u64)
+}
+
+/// Reads a number of which sums do not overflow: an index, a term, an id, a version.
+pub fn number(source: &mut Source<'_>) -> Option<u64> {
+    source.varint().filter(|&number| number <= CLUSTER_NUMBER_MAX)
 }
 
 /// Reads a truth value.
@@ -117,9 +134,15 @@ pub fn flag(source: &mut Source<'_>) -> Option<bool> {
     }
 }
 
-/// Reads text.
-pub fn text(source: &mut Source<'_>) -> Option<String> {
-    String::from_utf8(source.string()?.to_vec()).ok()
+/// Reads a name of `most` bytes at most: it is shown in lines and lists, which it must not break.
+pub fn name(source: &mut Source<'_>, most: usize) -> Option<String> {
+    let bytes = source.string().filter(|bytes| bytes.len() <= most)?;
+    String::from_utf8(bytes.to_vec()).ok().filter(|name| is_plain(name))
+}
+
+/// True if a name breaks no line and no list in which it is shown.
+pub fn is_plain(name: &str) -> bool {
+    !name.chars().any(|char| char.is_control() || char.is_whitespace())
 }
 
 #[cfg(test)]
@@ -166,6 +189,13 @@ mod tests {
         assert_eq!(entry(&mut Source::new(&[1, 3, 0, 0]), 1), None, "an unknown kind");
         assert_eq!(flag(&mut Source::new(&[2])), None);
         assert_eq!(ids(&mut Source::new(&[200, 1, 1])), None, "a count beyond the bytes");
-        assert_eq!(text(&mut Source::new(&[1, 0xff])), None);
+        assert_eq!(ids(&mut Source::new(&[17; 18])), None, "more than any group has");
+        let mut far = Vec::new();
+        put_varint(&mut far, CLUSTER_NUMBER_MAX + 1);
+        assert_eq!(number(&mut Source::new(&far)), None, "a number beyond all others");
+        assert_eq!(name(&mut Source::new(&[1, 0xff]), 9), None, "no text");
+        assert_eq!(name(&mut Source::new(b"\x03a\nb"), 9), None, "it would break a line");
+        assert_eq!(name(&mut Source::new(b"\x03a-b"), 2), None, "too long");
+        assert_eq!(name(&mut Source::new(b"\x03a-b"), 3), Some("a-b".into()));
     }
 }
