@@ -20,7 +20,9 @@ mod lane;
 
 use crate::cluster::wire::message::{End, Replies, Requests};
 use crate::commands::cluster::{Combine, Submission, combine};
-use crate::limits::{CLUSTER_PARK_US, CLUSTER_REPLY_US, CLUSTER_RETRY_US};
+use crate::limits::{
+    CLUSTER_PARK_US, CLUSTER_REPLY_US, CLUSTER_RETRY_US, PEER_LANE_BYTES_MAX, PEER_LANES_MAX,
+};
 use crate::net::ConnId;
 use crate::resp::Protocol;
 use lane::{Item, Lane, Origin, State};
@@ -92,6 +94,8 @@ pub(super) struct Lanes {
     /// Reads that begin together at the next [`Lanes::take_wishes`].
     next_reads: BTreeMap<u16, Reads>,
     sent: HashMap<u64, LaneId>,
+    /// Lanes of other nodes, and the bytes of their requests.
+    remote: (usize, usize),
     /// Names of waiters, lanes and tickets; of what is sent, with an offset of this life.
     counter: u64,
     life: u64,
@@ -109,6 +113,7 @@ impl Lanes {
             reads: HashMap::new(),
             next_reads: BTreeMap::new(),
             sent: HashMap::new(),
+            remote: (0, 0),
             counter: 0,
             life,
             wishes: Vec::new(),
@@ -172,6 +177,13 @@ impl Lanes {
         requests: Requests,
         leader: &impl Fn(u16) -> Leader,
     ) {
+        let bytes: usize = requests.items.iter().map(|(_, bytes)| bytes.len()).sum();
+        let (lanes, of_lanes) = self.remote;
+        if lanes >= PEER_LANES_MAX || of_lanes.saturating_add(bytes) > PEER_LANE_BYTES_MAX {
+            let items = vec![End::Refused; requests.items.len()];
+            return self.wishes.push(Wish::Reply(from, Replies { id: requests.id, items }));
+        }
+        self.remote = (lanes + 1, of_lanes + bytes);
         let protocol = if requests.protocol == 3 { Protocol::Resp3 } else { Protocol::Resp2 };
         let item =
             |(is_write, bytes): (bool, Vec<u8>)| Item { is_write, bytes: bytes.into(), end: None };
@@ -414,6 +426,8 @@ impl Lanes {
         if let Origin::There(node, name) = lane.origin {
             let ends = lane.items.iter_mut().map(|item| item.end.take().unwrap_or(End::Refused));
             let replies = Replies { id: name, items: ends.collect() };
+            let bytes: usize = lane.items.iter().map(|item| item.bytes.len()).sum();
+            self.remote = (self.remote.0 - 1, self.remote.1 - bytes);
             self.lanes.remove(&id);
             self.wishes.push(Wish::Reply(node, replies));
             return;

@@ -12,12 +12,13 @@ use crate::cluster::wire::frame::{Incoming, Outgoing, Stream};
 use crate::cluster::wire::handshake::{Greeting, Handshake, Step};
 use crate::cluster::wire::message::Message;
 use crate::limits::{
-    PEER_HANDSHAKE_US, PEER_HEARTBEAT_US, PEER_QUEUE_BYTES_MAX, PEER_READ_BYTES, PEER_RETRY_US_MAX,
-    PEER_RETRY_US_MIN, PEER_SILENT_US, PEER_STRANGERS_MAX, PEER_WRITE_BYTES,
+    PEER_BARRED_US, PEER_HANDSHAKE_US, PEER_HEARTBEAT_US, PEER_QUEUE_BYTES_MAX, PEER_READ_BYTES,
+    PEER_READS_MAX, PEER_RETRY_US_MAX, PEER_RETRY_US_MIN, PEER_SILENT_US, PEER_STRANGERS_MAX,
+    PEER_WRITE_BYTES,
 };
 use crate::sys::epoll::{Epoll, Event, Interest};
 use crate::sys::socket;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
@@ -56,6 +57,8 @@ struct Peer {
     backoff_us: u64,
     /// What was wrong last time: it is said once.
     told: String,
+    /// It sent what no node sends, and is not let in before.
+    barred_us: u64,
 }
 
 enum Stage {
@@ -89,6 +92,8 @@ pub(super) struct Links {
     next_token: u64,
     next_heartbeat_us: u64,
     read: Vec<u8>,
+    /// Connections of which more can be read at once.
+    unread: BTreeSet<u64>,
     events: Vec<LinkEvent>,
 }
 
@@ -118,6 +123,7 @@ impl Links {
                 next_us: 0,
                 backoff_us: PEER_RETRY_US_MIN,
                 told: String::new(),
+                barred_us: 0,
                 name,
             };
             (node_id(&peer.name), peer)
@@ -131,6 +137,7 @@ impl Links {
             next_token: FIRST_TOKEN,
             next_heartbeat_us: 0,
             read: vec![0; PEER_READ_BYTES],
+            unread: BTreeSet::new(),
             events: Vec::new(),
         }
     }
@@ -268,6 +275,30 @@ impl Links {
         Some(token)
     }
 
+    /// Whether there is more to be read at once.
+    pub(super) fn has_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Reads on where it was left off for the sake of others.
+    pub(super) fn read_on(&mut self, now_us: u64) {
+        for token in std::mem::take(&mut self.unread) {
+            if let Err(why) = self.work(token, now_us) {
+                self.close(token, now_us, &why);
+            }
+        }
+    }
+
+    /// Closes the connection to a node that sent what no node sends, and does not let it in for a
+    /// while.
+    pub(super) fn bar(&mut self, node: NodeId, now_us: u64, why: &str) {
+        let Some(peer) = self.peers.get_mut(&node) else { return };
+        peer.barred_us = now_us + PEER_BARRED_US;
+        if let Some(token) = peer.conn {
+            self.close(token, now_us, &Closed(format!("it sent what no node sends: {why}")));
+        }
+    }
+
     /// Something happened on a connection.
     pub(super) fn on_event(&mut self, event: Event, now_us: u64) {
         let Some(conn) = self.conns.get_mut(&event.token) else { return };
@@ -290,12 +321,16 @@ impl Links {
             let handshake = Handshake::call(me, &self.secret, nonce(), &mut conn.buf);
             conn.stage = Stage::Shaking(handshake);
         }
-        loop {
+        self.unread.insert(token);
+        for _ in 0..PEER_READS_MAX {
             let Some(conn) = self.conns.get_mut(&token) else { return Ok(()) };
             let len = match socket::recv(&conn.fd, &mut self.read) {
                 Ok(0) => return Err(Closed("it has closed the connection".into())),
                 Ok(len) => len,
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    self.unread.remove(&token);
+                    break;
+                }
                 Err(error) => return Err(error.into()),
             };
             let read = std::mem::take(&mut self.read);
@@ -324,7 +359,14 @@ impl Links {
         let Some(conn) = self.conns.get_mut(&token) else { return Ok(()) };
         let Stage::Open(node, incoming) = &mut conn.stage else { return Ok(()) };
         while let Some(bytes) = incoming.next_message().map_err(|why| Closed(why.to_string()))? {
-            let message = Message::decode(&bytes).map_err(|why| Closed(why.to_string()))?;
+            let message = match Message::decode(&bytes) {
+                Ok(message) => message,
+                Err(why) => {
+                    let (node, why) = (*node, why.to_string());
+                    self.bar(node, now_us, &why);
+                    return Ok(());
+                }
+            };
             self.events.push(LinkEvent::Message(*node, message));
         }
         Ok(())
@@ -335,6 +377,9 @@ impl Links {
         let Some(peer) = self.peers.get_mut(&node).filter(|peer| peer.name == name) else {
             return Err(Closed(format!("'{name}' is not among the peers of this node")));
         };
+        if now_us < peer.barred_us {
+            return Err(Closed(format!("'{name}' sent what no node sends, a moment ago")));
+        }
         peer.backoff_us = PEER_RETRY_US_MIN;
         peer.told.clear();
         if let Some(old) = peer.conn.filter(|old| *old != token) {
@@ -355,6 +400,7 @@ impl Links {
 
     fn close(&mut self, token: u64, now_us: u64, why: &Closed) {
         let Some(conn) = self.conns.remove(&token) else { return };
+        self.unread.remove(&token);
         let node = match conn.stage {
             Stage::Open(node, _) => Some(node),
             _ => conn.calls,
@@ -365,7 +411,7 @@ impl Links {
         };
         if peer.conn == Some(token) {
             peer.conn = None;
-            peer.next_us = now_us + peer.backoff_us;
+            peer.next_us = (now_us + peer.backoff_us).max(peer.barred_us);
         }
         if let Stage::Open(node, _) = conn.stage {
             tracing::warn!("the connection to {} is lost: {}", peer.name, why.0);

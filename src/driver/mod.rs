@@ -189,10 +189,14 @@ impl<'n> Driver<'n> {
 
     fn round(&mut self, events: &mut Events) {
         let now_us = lease_clock_us();
-        let wait_ms = self.next_tick_us.saturating_sub(now_us).div_ceil(1000) as u32;
+        let wait_ms = match self.links.has_unread() {
+            true => 0,
+            false => self.next_tick_us.saturating_sub(now_us).div_ceil(1000) as u32,
+        };
         // A wait that fails finds nothing; the next round tries again after the tick.
         let _ = self.links.epoll().wait(events, Some(wait_ms));
         let now_us = lease_clock_us();
+        self.links.read_on(now_us);
         for event in events.iter() {
             match event.token {
                 TOKEN_BELL => {} // What it rang for is looked at below.
@@ -245,6 +249,9 @@ impl<'n> Driver<'n> {
     fn receive(&mut self, now_us: u64, from: NodeId, message: Message) {
         match message {
             Message::Raft { group, message } => {
+                if message.has_snapshot() && !self.states.can_read(group, message.get_snapshot()) {
+                    return self.links.bar(from, now_us, "a state that cannot be read");
+                }
                 let message = PeerMessage::Raft { group, message };
                 self.step(now_us, NodeInput::Receive { from, message });
             }

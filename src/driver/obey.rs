@@ -97,6 +97,7 @@ impl Driver<'_> {
                 self.show();
             }
             NodeOutput::WantSnapshot { group } => self.states.want_cut(group),
+            NodeOutput::Nonsense { from, why } => self.links.bar(from, now_us, why),
             NodeOutput::Event(event) => tell(&event),
         }
     }
@@ -156,5 +157,10 @@ fn tell(event: &Event) {
         Event::HandsOver { group, .. } => {
             tracing::info!("hands the lead of group {group} to another node");
         }
+        Event::Lacks { group } => tracing::error!(
+            "the disk of this node has lost what it had called durable of group {group}: the \
+             replica here helps nobody to lead any more; stop the node, move its directory away, \
+             and let it come back empty"
+        ),
     }
 }

@@ -77,6 +77,9 @@ fn why(error: &NodeError) -> String {
             "the log of group {group} does not fit together ({error:?}); move the directory away \
              and let the node come back empty"
         ),
+        NodeError::Lacks => "its log lacks a replica that was born with the cluster; move the \
+            directory away and let the node come back empty"
+            .into(),
         NodeError::Table => "the table of the cluster is of a version that it does not know".into(),
     }
 }

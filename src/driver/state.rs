@@ -9,7 +9,7 @@ use super::lanes::Lanes;
 use crate::cluster::core::Snapshot;
 use crate::cluster::core::entry;
 use crate::cluster::core::group::{Committed, Cut};
-use crate::cluster::core::message::GroupId;
+use crate::cluster::core::message::{GroupId, META};
 use crate::cluster::wire::message::End;
 use crate::commands::Node;
 use crate::commands::cluster::execute::{At, Executor};
@@ -70,6 +70,13 @@ impl<'n> States<'n> {
     pub(super) fn wants_clock(&self, group: GroupId, now_us: u64) -> bool {
         let state = &self.groups[usize::from(group)];
         now_us >= state.applied_us + CLUSTER_CLOCK_US && self.executor.has_deadlines(group)
+    }
+
+    /// Whether the state in a snapshot can be read. One that cannot must not take the place of the
+    /// state that is here.
+    pub(super) fn can_read(&self, group: GroupId, snapshot: &Snapshot) -> bool {
+        let Some((_, bytes)) = entry::split_time(&snapshot.data) else { return false };
+        group >= META || self.executor.check(group, bytes).is_ok()
     }
 
     /// The group begins, or goes on, with the state of a snapshot.

@@ -61,6 +61,8 @@ pub const CLUSTER_NUMBER_MAX: u64 = 1 << 60;
 pub const CLUSTER_TIME_US_MAX: u64 = 1 << 53;
 /// Nodes of a cluster; a table, or a list of a node, that names more cannot be read.
 pub const CLUSTER_NODES_MAX: usize = 64;
+/// The largest of these that a peer may bring in: what is counted on from there can be read again.
+pub const CLUSTER_PEER_NUMBER_MAX: u64 = CLUSTER_NUMBER_MAX / 2;
 /// Bytes of a node's name; a longer one is refused.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 128;
 /// Bytes of the name of a node's machine; a longer one is refused.

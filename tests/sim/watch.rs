@@ -58,6 +58,11 @@ impl Watch {
         }
     }
 
+    /// All nodes are honest: what one of them sends is never nonsense to another.
+    pub fn honest(&mut self, holds: bool, why: &str) {
+        self.expect(holds, || format!("an honest node was not believed: {why}"));
+    }
+
     pub fn leads(&mut self, group: usize, core: &Group) {
         let (term, id) = (core.role().term, core.id());
         let before = *self.groups[group].leaders.entry(term).or_insert(id);

@@ -16,6 +16,7 @@ use dse::cluster::core::fate::Fate;
 use dse::cluster::core::group::{Committed, Cut, Request};
 use dse::cluster::core::log::{Birth, Item, read};
 use dse::cluster::core::message::{GroupId, META as META_ID, NodeId, PeerMessage, node_id};
+use dse::cluster::core::node::Event as Happening;
 use dse::cluster::core::{Message, MessageType, NodeInput, NodeOutput, StateRole, entry};
 use dse::util::rng::SplitMix64;
 use std::collections::{BTreeMap, VecDeque};
@@ -317,7 +318,12 @@ impl World {
             }
             NodeOutput::Table(table) => self.watch.table(&table),
             NodeOutput::WantSnapshot { group } => inputs.extend(self.cut(node, place_of(group))),
-            NodeOutput::Event(event) => self.trace(|| format!("node {node}: {event:?}")),
+            NodeOutput::Nonsense { why, .. } => self.watch.honest(false, why),
+            NodeOutput::Event(event) => {
+                let lacks = matches!(event, Happening::Lacks { .. });
+                self.watch.honest(!lacks, "a replica lacks what it promised");
+                self.trace(|| format!("node {node}: {event:?}"));
+            }
         }
     }
 

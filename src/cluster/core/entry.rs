@@ -88,7 +88,8 @@ impl LogClock {
 
     /// The time of a record that is made now.
     pub fn stamp(&mut self, now_us: u64) -> u64 {
-        self.last_us += now_us.saturating_sub(self.seen_us);
+        let passed_us = now_us.saturating_sub(self.seen_us);
+        self.last_us = self.last_us.saturating_add(passed_us);
         self.seen_us = self.seen_us.max(now_us);
         self.last_us
     }

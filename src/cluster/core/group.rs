@@ -16,6 +16,7 @@
 //! arrived. Deliberately absent: bytes on the wire, files, retries of requests, when to cut a
 //! snapshot.
 
+mod judge;
 mod members;
 mod ready;
 
@@ -26,6 +27,7 @@ use super::lease::{Lease, Silence};
 use super::reads::{ReadMode, Reads};
 use super::tail::Tail;
 use crate::limits::*;
+pub use judge::Wrong;
 use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot};
 use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
 use ready::Held;
@@ -160,6 +162,8 @@ pub enum Output {
     Role(Role),
     /// A replica needs a snapshot that is newer than the one at hand: cut one.
     WantSnapshot,
+    /// This replica sent what is not to be: it was dropped.
+    Wrong(u64, Wrong),
 }
 
 /// Who leads, as far as this replica knows.
@@ -191,6 +195,8 @@ pub struct Group {
     /// Written, not durable yet, the oldest first.
     held: VecDeque<Held>,
     token: u64,
+    /// It was shown to lack what it had promised: it helps nobody to lead, itself included.
+    lacks: bool,
     /// Ticks since a snapshot was sent, by the replicas that have not confirmed theirs.
     awaited: BTreeMap<u64, usize>,
     /// Configurations by the index from which they hold, back to the snapshot at hand.
@@ -213,6 +219,9 @@ impl Group {
     /// snapshot; committed entries behind it come out again.
     pub fn new(start: Start, now_us: u64) -> Result<Group, StartError> {
         let applied = start.snapshot.get_metadata().index;
+        if !judge::may_begin_with(&start.snapshot) {
+            return Err(StartError::LogNotWhole);
+        }
         let conf = start.snapshot.get_metadata().get_conf_state().clone();
         let tail = Tail::new(start.hard_state, start.snapshot, start.entries)
             .ok_or(StartError::LogNotWhole)?;
@@ -235,6 +244,7 @@ impl Group {
             clock: LogClock::default(),
             held: VecDeque::new(),
             token: 0,
+            lacks: false,
             awaited: BTreeMap::new(),
             configurations: [(applied, conf)].into(),
         };
@@ -246,7 +256,7 @@ impl Group {
     pub fn step(&mut self, now_us: u64, input: Input, out: &mut Vec<Output>) {
         match input {
             Input::Tick => self.tick(now_us),
-            Input::Receive(message) => self.receive(now_us, message),
+            Input::Receive(message) => self.receive(now_us, message, out),
             Input::Propose(requests) => self.propose(now_us, requests, out),
             Input::Read(ticket, mode) => self.read(now_us, ticket, mode, out),
             Input::Persisted(token) => self.persisted(token, out),
@@ -301,6 +311,11 @@ impl Group {
         self.raw.raft.raft_log.applied() + 1 < self.log().first()
     }
 
+    /// True if this replica may take part in elections.
+    fn may_help(&self) -> bool {
+        !self.lacks && !self.is_restoring()
+    }
+
     /// True if this replica leads.
     pub fn leads(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
@@ -314,7 +329,7 @@ impl Group {
         self.ticked_us = now_us;
         let raft = &self.raw.raft;
         let campaigns = !self.leads() && raft.election_elapsed + 1 >= self.campaign_ticks;
-        if campaigns && (self.silence.holds(now_us) || self.is_restoring()) {
+        if campaigns && (self.silence.holds(now_us) || !self.may_help()) {
             return;
         }
         self.raw.tick();
@@ -333,8 +348,15 @@ impl Group {
         }
     }
 
-    fn receive(&mut self, now_us: u64, message: Message) {
+    fn receive(&mut self, now_us: u64, message: Message, out: &mut Vec<Output>) {
         if self.held.len() >= GROUP_WRITES_MAX || !self.accepts(now_us, &message) {
+            return;
+        }
+        if let Err(wrong) = self.judge(&message) {
+            let is_told = wrong == Wrong::Lacks && std::mem::replace(&mut self.lacks, true);
+            if !is_told {
+                out.push(Output::Wrong(message.from, wrong));
+            }
             return;
         }
         let kind = message.get_msg_type();
@@ -356,11 +378,9 @@ impl Group {
         match message.get_msg_type() {
             MsgRequestVote | MsgRequestPreVote => {
                 let is_forced = message.context[..] == *FORCED;
-                (is_forced || !self.silence.holds(now_us)) && !self.is_restoring()
+                (is_forced || !self.silence.holds(now_us)) && self.may_help()
             }
-            MsgRequestVoteResponse | MsgRequestPreVoteResponse | MsgTimeoutNow => {
-                !self.is_restoring()
-            }
+            MsgRequestVoteResponse | MsgRequestPreVoteResponse | MsgTimeoutNow => self.may_help(),
             MsgAppend | MsgAppendResponse | MsgHeartbeat | MsgHeartbeatResponse => true,
             MsgSnapshot => true,
             // Requests of others (proposals, reads, transfers) come by the driver's own way, and
@@ -538,6 +558,7 @@ mod tests {
                     self.fates.extend(tickets.into_iter().map(|ticket| (fate, ticket)));
                 }
                 Output::Restore(_) | Output::Role(_) | Output::WantSnapshot => {}
+                Output::Wrong(_, wrong) => panic!("all are honest: {wrong:?}"),
             }
             None
         }

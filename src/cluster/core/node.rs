@@ -23,7 +23,7 @@ mod meta;
 
 use super::birth::{Council, Refusal};
 use super::fate::{Fate, Ticket};
-use super::group::{Checkpoint, Group, Input, Output, Persist, Request, Role, Start};
+use super::group::{Checkpoint, Group, Input, Output, Persist, Request, Role, Start, Wrong};
 use super::log::{Birth, Identity, NodeStart, Places, Record, Stored};
 use super::message::{GroupId, META, NodeId, PeerMessage, Stage, node_id};
 use super::table::Table;
@@ -90,8 +90,8 @@ pub struct Node {
     meta: Option<Meta>,
     replicas: BTreeMap<GroupId, Replica>,
     removed: BTreeSet<(GroupId, u64)>,
-    /// The node of each replica that the table knows.
-    homes: HashMap<u64, NodeId>,
+    /// Group and node of each replica that the table knows.
+    homes: HashMap<u64, (GroupId, NodeId)>,
     log: Log,
     hello_us: u64,
     manage_us: u64,
@@ -143,6 +143,9 @@ impl Node {
             node.know(table, out);
             for (group, stored) in start.groups {
                 node.begin(now_us, group, stored, out)?;
+            }
+            if node.table.clone().is_some_and(|table| !node.may_begin(&table)) {
+                return Err(NodeError::Lacks);
             }
             node.follow_table(now_us, out);
         }
@@ -253,7 +256,11 @@ impl Node {
         match message {
             PeerMessage::Raft { group, message } => {
                 // A late word of a replica's former life does not come from where it lives.
-                if self.homes.get(&message.from) == Some(&from) && self.is_vouched_for(from) {
+                let lives = self.homes.get(&message.from) == Some(&(group, from));
+                if group == META && message.has_snapshot() && !self.fits(message.get_snapshot()) {
+                    let why = "a table that does not follow upon the one that is known";
+                    out.push(NodeOutput::Nonsense { from, why });
+                } else if lives && self.is_vouched_for(from) {
                     self.of_group(now_us, group, Input::Receive(message), out);
                 }
             }
@@ -376,7 +383,7 @@ impl Node {
         match output {
             Output::Persist(write) => self.persist(group, &write),
             Output::Send(message) => {
-                if let Some(&to) = self.homes.get(&message.to) {
+                if let Some(&(_, to)) = self.homes.get(&message.to) {
                     let message = PeerMessage::Raft { group, message };
                     out.push(NodeOutput::Send { to, message });
                 }
@@ -387,6 +394,11 @@ impl Node {
             Output::Fate(fate, tickets) => out.push(NodeOutput::Fate { group, fate, tickets }),
             Output::Role(role) => self.tell_role(group, role, out),
             Output::WantSnapshot => out.push(NodeOutput::WantSnapshot { group }),
+            Output::Wrong(_, Wrong::Lacks) => out.push(NodeOutput::Event(Event::Lacks { group })),
+            Output::Wrong(from, Wrong::Nonsense(why)) => {
+                let from = self.homes.get(&from).map(|(_, node)| *node);
+                out.extend(from.map(|from| NodeOutput::Nonsense { from, why }));
+            }
         }
     }
 
@@ -405,7 +417,7 @@ impl Node {
     }
 
     fn tell_role(&mut self, group: GroupId, role: Role, out: &mut Vec<NodeOutput>) {
-        let leader = self.homes.get(&role.leader).copied();
+        let leader = self.homes.get(&role.leader).map(|(_, node)| *node);
         let Some(replica) = self.replicas.get_mut(&group) else { return };
         if replica.told != Some((role, leader)) {
             replica.told = Some((role, leader));

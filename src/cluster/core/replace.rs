@@ -8,10 +8,23 @@
 //! if other replicas are wanted by then. The way out of the joint configuration is a step too, and
 //! not left to the library, which forgets it when the leader changes in between. A replica's id is
 //! never used twice (C1).
+//!
+//! A change lies in an entry as the library spells it, and is read back by [`read_change`]: what a
+//! leader sent never reaches the library's parser.
 
+use crate::limits::CLUSTER_NUMBER_MAX;
+use crate::util::wire::Source;
 use raft::eraftpb::{
     ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState,
 };
+
+/// Fields of a change in the library's encoding: the transition and its only value that is
+/// written, a single change, and of that its kind and its replica.
+const TRANSITION: u8 = 1 << 3;
+const EXPLICIT: u8 = 2;
+const CHANGE: u8 = 2 << 3 | 2;
+const KIND: u8 = 1 << 3;
+const NODE: u8 = 2 << 3;
 
 /// The change to propose next in a group with configuration `conf` that should have the voters
 /// `wanted`; `None` if nothing is to be done now. `caught_up` tells whether a learner has nearly
@@ -50,6 +63,35 @@ pub fn is_settled(conf: &ConfState, wanted: &[u64]) -> bool {
     let is_simple = conf.get_voters_outgoing().is_empty() && conf.get_learners().is_empty();
     let voters = conf.get_voters();
     is_simple && voters.len() == wanted.len() && wanted.iter().all(|id| voters.contains(id))
+}
+
+/// Reads a change as [`next_change`] makes them; `None` for any other bytes.
+pub fn read_change(bytes: &[u8]) -> Option<ConfChangeV2> {
+    let mut source = Source::new(bytes);
+    let (mut is_explicit, mut singles) = (false, Vec::new());
+    while !source.is_empty() {
+        match source.u8()? {
+            TRANSITION => is_explicit = (source.u8()? == EXPLICIT).then_some(true)?,
+            CHANGE => singles.push(read_single(source.string()?)?),
+            _ => return None,
+        }
+    }
+    // Otherwise the library would leave the joint configuration by itself.
+    (is_explicit == (singles.len() > 1)).then(|| change(singles))
+}
+
+fn read_single(bytes: &[u8]) -> Option<ConfChangeSingle> {
+    let mut source = Source::new(bytes);
+    let (mut kind, mut id) = (ConfChangeType::AddNode, 0);
+    while !source.is_empty() {
+        match (source.u8()?, source.varint()?) {
+            (KIND, 1) => kind = ConfChangeType::RemoveNode,
+            (KIND, 2) => kind = ConfChangeType::AddLearnerNode,
+            (NODE, value) => id = value,
+            _ => return None,
+        }
+    }
+    (1..=CLUSTER_NUMBER_MAX).contains(&id).then(|| single(kind, id))
 }
 
 fn single(kind: ConfChangeType, id: u64) -> ConfChangeSingle {
@@ -113,6 +155,33 @@ mod tests {
     fn what_is_too_much_goes_when_nobody_is_missing() {
         let more = ConfState::from((vec![1, 2, 3, 4], vec![]));
         assert_eq!(kinds(&more, &[1, 2, 4], false), Some(vec![(RemoveNode, 3)]));
+    }
+
+    /// What the library writes of a change is read back without it, and nothing else is.
+    #[test]
+    fn changes_come_back_and_other_bytes_are_none() {
+        use protobuf::Message as _;
+        let kinds = [AddNode, RemoveNode, AddLearnerNode];
+        let mut changes = vec![ConfChangeV2::default()];
+        for (at, kind) in kinds.into_iter().enumerate() {
+            let one = single(kind, 1 << (20 * at));
+            changes.push(change(vec![one.clone()]));
+            changes.push(change(vec![single(RemoveNode, 7), one]));
+        }
+        for change in changes {
+            let bytes = change.write_to_bytes().unwrap();
+            assert_eq!(read_change(&bytes), Some(change.clone()));
+            for end in 1..bytes.len() {
+                let cut = read_change(&bytes[..end]);
+                assert!(cut.is_none_or(|cut| cut != change), "cut at {end}");
+            }
+        }
+        let mut by_itself = change(vec![single(AddNode, 1), single(RemoveNode, 2)]);
+        by_itself.set_transition(ConfChangeTransition::Auto);
+        let bytes = by_itself.write_to_bytes().unwrap();
+        assert_eq!(read_change(&bytes), None, "the library would leave it by itself");
+        // A group that is not closed, again and again: the library's parser would follow it down.
+        assert_eq!(read_change(&[0x2b; 4096]), None);
     }
 
     #[test]

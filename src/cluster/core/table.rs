@@ -12,7 +12,8 @@ use super::message::{GroupId, META, NodeId, node_id};
 use super::placement::{self, PlacementError};
 use crate::limits::{
     CLUSTER_GROUPS, CLUSTER_HOST_BYTES_MAX, CLUSTER_NAME_BYTES_MAX, CLUSTER_NODES_MAX,
-    CLUSTER_REPLICAS, CLUSTER_TIME_US_MAX, GROUP_LEAVING_MAX, GROUP_MEMBERS_MAX,
+    CLUSTER_PEER_NUMBER_MAX, CLUSTER_REPLICAS, CLUSTER_TIME_US_MAX, GROUP_LEAVING_MAX,
+    GROUP_MEMBERS_MAX,
 };
 use crate::util::wire::{Source, put_string, put_varint};
 use std::collections::{BTreeMap, BTreeSet};
@@ -163,12 +164,20 @@ impl Table {
     /// True if this is a table that a cluster is born with.
     pub fn is_founding(&self) -> bool {
         let is_first = |placed: &Placed| placed.leaving.is_empty();
-        self.first_later == self.next_replica && self.groups.values().all(is_first)
+        self.is_near()
+            && self.first_later == self.next_replica
+            && self.groups.values().all(is_first)
+    }
+
+    /// True if what is counted on from here can be read again.
+    fn is_near(&self) -> bool {
+        self.version.max(self.next_replica) <= CLUSTER_PEER_NUMBER_MAX
     }
 
     /// True if this can be a later table of the cluster that `known` is of.
     pub fn follows(&self, known: &Table) -> bool {
-        self.version >= known.version
+        self.is_near()
+            && self.version >= known.version
             && self.cluster == known.cluster
             && (self.born_us, self.hash_seed) == (known.born_us, known.hash_seed)
             && self.first_later == known.first_later
@@ -441,10 +450,11 @@ mod tests {
         refused("a replica of number 0", &|table| {
             of_meta(table, &|placed| placed.replicas[0].replica = 0);
         });
-        refused("a replica twice", &|table| of_meta(table, &|placed| placed.leaving.push(Home {
-            replica: 1,
-            node: node_id("node-1"),
-        })));
+        refused("a replica twice", &|table| {
+            of_meta(table, &|placed| {
+                placed.leaving.push(Home { replica: 1, node: node_id("node-1") })
+            })
+        });
         refused("two replicas on a node", &|table| {
             of_meta(table, &|placed| placed.replicas[0].node = placed.replicas[1].node);
         });

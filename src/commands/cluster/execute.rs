@@ -6,6 +6,7 @@
 //! command of a cluster, is answered with an error on every node alike.
 
 use super::request::{self, Request, Watched};
+use super::serve::not_there;
 use crate::commands::dispatch::shards_of;
 use crate::commands::node::{Node, random_seed};
 use crate::commands::table::{Command, LOOKUP, Run, TABLE, flags};
@@ -13,7 +14,7 @@ use crate::config::Config;
 use crate::engine::{CmdError, Effects, Moment, Read, ReadParts, Tally, Txn, TxnParts, seed_of};
 use crate::limits::{CLUSTER_GROUPS, HASH_SLOTS, SHARDS};
 use crate::resp::{Args, OutQueue, OwnedArgs, Protocol, Reply};
-use crate::store::{DecodedEntry, Held, Pin, ShardSet, encode_entry};
+use crate::store::{DecodedEntry, Held, Key, Pin, ShardSet, encode_entry};
 use crate::sync::reclaim;
 use crate::util::crc16::hash_slot;
 use crate::util::wire::{Source, put_string, put_varint};
@@ -282,29 +283,47 @@ impl<'n> Executor<'n> {
         out
     }
 
+    /// Whether a state can be put in the place of what the group has here.
+    pub fn check(&self, group: u16, state: &[u8]) -> Result<(), BadState> {
+        let mut source = Source::new(state);
+        if !state.is_empty() {
+            take_written(&mut source)?;
+        }
+        while !source.is_empty() {
+            self.take_entry(group, &mut source)?;
+        }
+        Ok(())
+    }
+
     /// Puts a state in the place of what the group has here; an empty one is that of a birth.
     pub fn restore(&mut self, group: u16, state: &[u8]) -> Result<(), BadState> {
         self.clear(group);
         if state.is_empty() {
             return Ok(());
         }
-        let store = &self.node.engine.store;
         let mut source = Source::new(state);
-        source.u8().filter(|version| *version == STATE_VERSION).ok_or(BadState)?;
+        let written = take_written(&mut source)?;
         let first = usize::from(group * SLOTS_PER_GROUP);
-        for written in &mut self.written[first..first + usize::from(SLOTS_PER_GROUP)] {
-            *written = source.varint().ok_or(BadState)?;
-        }
+        self.written[first..first + written.len()].copy_from_slice(&written);
         while !source.is_empty() {
-            let bytes = source.string().ok_or(BadState)?;
-            let entry = DecodedEntry::decode(bytes).map_err(|_| BadState)?;
-            let key = store.key(entry.key);
-            if key.shard() / SHARDS_PER_GROUP != group {
-                return Err(BadState);
-            }
-            entry.put(&mut store.lock_one(key.shard()), &key);
+            let (entry, key) = self.take_entry(group, &mut source)?;
+            entry.put(&mut self.node.engine.store.lock_one(key.shard()), &key);
         }
         Ok(())
+    }
+
+    fn take_entry<'b>(
+        &self,
+        group: u16,
+        source: &mut Source<'b>,
+    ) -> Result<(DecodedEntry<'b>, Key<'b>), BadState> {
+        let bytes = source.string().ok_or(BadState)?;
+        let entry = DecodedEntry::decode(bytes).map_err(|_| BadState)?;
+        let key = self.node.engine.store.key(entry.key);
+        match key.shard() / SHARDS_PER_GROUP == group {
+            true => Ok((entry, key)),
+            false => Err(BadState),
+        }
     }
 
     /// Lets everything go that a group has here.
@@ -317,6 +336,12 @@ impl<'n> Executor<'n> {
         let first = usize::from(group * SLOTS_PER_GROUP);
         self.written[first..first + usize::from(SLOTS_PER_GROUP)].fill(0);
     }
+}
+
+/// The indexes that wrote the slots of a group last.
+fn take_written(source: &mut Source<'_>) -> Result<Vec<u64>, BadState> {
+    source.u8().filter(|version| *version == STATE_VERSION).ok_or(BadState)?;
+    (0..SLOTS_PER_GROUP).map(|_| source.varint().ok_or(BadState)).collect()
 }
 
 /// The group of a shard.
@@ -338,7 +363,10 @@ impl Prepared {
     fn new(args: &[&[u8]]) -> Result<Prepared, CmdError> {
         let args = args.iter().copied().collect::<OwnedArgs>();
         let command = resolve(args.as_args())?;
-        Ok(Prepared { command, args })
+        match not_there(command, args.as_args()) {
+            Some(text) => Err(CmdError::text(text)),
+            None => Ok(Prepared { command, args }),
+        }
     }
 }
 
@@ -366,4 +394,92 @@ fn flatten(out: &mut OutQueue) -> Vec<u8> {
         out.consume(taken);
     }
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::Identity;
+    use crate::util::rng::SplitMix64;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    const WORDS: [&str; 16] = [
+        "{t}a",
+        "{t}b",
+        "0",
+        "1",
+        "-1",
+        "9223372036854775807",
+        "nx",
+        "ex",
+        "count",
+        "limit",
+        "withscores",
+        "(1",
+        "+inf",
+        "maxlen",
+        "~",
+        "",
+    ];
+
+    /// A peer may name any command with any arguments, as a write and as a read.
+    #[test]
+    fn no_command_of_a_peer_ends_the_node() {
+        let seed = 4711;
+        println!("seed {seed}");
+        let node = Node::new(Config::permissive(), Identity::default(), 1).unwrap();
+        let mut executor = Executor::new(&node);
+        let mut rng = SplitMix64::new(seed);
+        let group = hash_slot(b"{t}a") / SLOTS_PER_GROUP;
+        for round in 0..60_000u64 {
+            let row = &TABLE[rng.below(TABLE.len() as u64) as usize];
+            let mut words = vec![row.name.as_bytes()];
+            let least = usize::from(row.arity.unsigned_abs()) - 1;
+            let word = |rng: &mut SplitMix64| WORDS[rng.below(WORDS.len() as u64) as usize];
+            let count = least + rng.below(4) as usize;
+            words.extend((0..count).map(|_| word(&mut rng).as_bytes()));
+            let mut bytes = match rng.below(4) {
+                0 => request::transaction(&[Watched { slot: 5, index: 9, deadline_ms: 7 }]),
+                _ => Vec::new(),
+            };
+            match bytes.is_empty() {
+                true => bytes = request::one(words.iter().copied()),
+                false => request::push(&mut bytes, words.iter().copied()),
+            }
+            if rng.below(8) == 0 {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << rng.below(8);
+            }
+            let (index, time_ms) = (round, rng.next_u64() >> 20);
+            let at = At { group, index, time_ms, number: 0 };
+            let wanted = (rng.below(2) == 0).then_some(Protocol::Resp3);
+            let done = catch_unwind(AssertUnwindSafe(|| {
+                executor.apply(at, &bytes, wanted);
+                executor.read(group, time_ms, &bytes, Protocol::Resp2);
+            }));
+            assert!(done.is_ok(), "seed {seed}, round {round}: {}", bytes.escape_ascii());
+        }
+        let held = node.engine.store.lock_one(group * SHARDS_PER_GROUP);
+        let mut others = 0;
+        held.for_each(group * SHARDS_PER_GROUP, &mut |db, _, _| others += usize::from(db != 0));
+        assert_eq!(others, 0, "a cluster has one database");
+    }
+
+    #[test]
+    fn a_state_is_looked_at_before_it_takes_the_place_of_another() {
+        let node = Node::new(Config::permissive(), Identity::default(), 1).unwrap();
+        let mut executor = Executor::new(&node);
+        let group = hash_slot(b"{t}a") / SLOTS_PER_GROUP;
+        let set = request::one([&b"set"[..], b"{t}a", b"value"].into_iter());
+        executor.apply(At { group, index: 1, time_ms: 1, number: 0 }, &set, None);
+        let state = executor.cut(group);
+        assert_eq!(executor.check(group, &state), Ok(()));
+        assert_eq!(executor.check(group ^ 1, &state), Err(BadState), "of another group");
+        assert_eq!(executor.check(group, &[]), Ok(()));
+        let ends = (1..state.len()).filter(|&end| executor.check(group, &state[..end]).is_ok());
+        // One without its only entry is a state, too.
+        assert!(ends.count() <= 1);
+        assert_eq!(executor.restore(group, &state), Ok(()));
+        assert_eq!(executor.count(group), 1);
+    }
 }

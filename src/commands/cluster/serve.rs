@@ -366,7 +366,7 @@ fn redirect(gateway: &Gateway, slot: u16) -> Result<(), CmdError> {
 }
 
 /// What a cluster does not have.
-fn not_there(command: &Command, args: Args<'_>) -> Option<&'static str> {
+pub(super) fn not_there(command: &Command, args: Args<'_>) -> Option<&'static str> {
     match command.name {
         "select" if args.len() == 2 && args.get(1) != b"0" => {
             Some("ERR SELECT is not allowed in cluster mode")

@@ -118,7 +118,8 @@ pub fn combine(combine: &Combine, protocol: Protocol, mut replies: Vec<Vec<u8>>)
     match combine {
         Combine::Only | Combine::Same => replies.into_iter().next().unwrap_or_default(),
         Combine::Sum => {
-            let sum: i64 = replies.iter().filter_map(|reply| number(reply)).sum();
+            let numbers = replies.iter().filter_map(|reply| number(reply));
+            let sum = numbers.fold(0, i64::saturating_add);
             format!(":{sum}\r\n").into_bytes()
         }
         Combine::Gather(places) => gather(places, protocol, &replies),
@@ -174,7 +175,7 @@ fn element(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         }
         None => -1,
     };
-    let whole = head.len() + usize::try_from(len).map_or(0, |len| len + 2);
+    let whole = head.len() + usize::try_from(len).map_or(0, |len| len.saturating_add(2));
     bytes.split_at_checked(whole)
 }
 

@@ -13,8 +13,8 @@
 
 use super::*;
 use crate::cluster::core::EntryType;
+use crate::cluster::core::replace::read_change;
 use raft::Ready;
-use raft::eraftpb::ConfChangeV2;
 
 /// What waits for a write to be durable.
 pub(super) struct Held {
@@ -220,14 +220,21 @@ impl Group {
 
     /// A change that does not fit the configuration is passed over, on every replica alike.
     fn reconfigure(&mut self, entry: &Entry) {
-        use protobuf::Message as _;
-        let mut change = ConfChangeV2::default();
-        if change.merge_from_bytes(&entry.data).is_err() {
+        let Some(change) = read_change(&entry.data) else { return };
+        let conf = self.members();
+        let lists = [&conf.voters, &conf.voters_outgoing, &conf.learners, &conf.learners_next];
+        let members: usize = lists.into_iter().map(Vec::len).sum();
+        if members + change.get_changes().len() > GROUP_MEMBERS_MAX {
             return;
         }
         if let Ok(conf) = self.raw.apply_conf_change(&change) {
             self.configurations.push_back((entry.index, conf));
             self.rank();
+        }
+        // The library would look for the progress of a leader that is no member, and panic.
+        let raft = &mut self.raw.raft;
+        if raft.state == StateRole::Leader && raft.prs().get(raft.id).is_none() {
+            raft.become_follower(raft.term, 0);
         }
     }
 

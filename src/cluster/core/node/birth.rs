@@ -164,18 +164,24 @@ impl Node {
         bytes: &[u8],
         out: &mut Vec<NodeOutput>,
     ) {
+        let nonsense = |why| NodeOutput::Nonsense { from, why };
         match Control::decode(bytes) {
             Some(Control::Hello(hello)) if node_id(&hello.name) == from => {
                 self.heard(now_us, from, hello, out);
             }
+            Some(Control::Hello(_)) => out.push(nonsense("it speaks under another name")),
             Some(Control::Found(table)) => self.asked_to_found(&table, out),
-            Some(Control::Table(table)) => self.told_table(now_us, table, out),
-            Some(Control::Command(bytes)) if self.is_vouched_for(from) => {
-                if let Some(command) = Command::decode(&bytes) {
+            Some(Control::Table(table)) => self.told_table(now_us, from, table, out),
+            Some(Control::Command(bytes)) => match Command::decode(&bytes) {
+                Some(command) if !may_ask(from, &command) => {
+                    out.push(nonsense("it asks for what is not its own"));
+                }
+                Some(command) if self.is_vouched_for(from) => {
                     self.propose_command(now_us, &command, out);
                 }
-            }
-            _ => {}
+                _ => {}
+            },
+            None => out.push(nonsense("a word of a node that cannot be read")),
         }
     }
 
@@ -195,11 +201,24 @@ impl Node {
         }
     }
 
+    /// Whether a node that tells a table is a member, with the disk that this table has for it, or
+    /// the one that is known.
+    fn may_tell(&self, from: NodeId, table: &Table) -> bool {
+        let mut tables = [Some(table), self.table.as_deref()].into_iter().flatten();
+        tables.any(|of| {
+            let disk = of.nodes.get(&from).map(|member| member.disk);
+            disk.is_some_and(|disk| self.council.vouches(from, table.cluster, disk))
+        })
+    }
+
     /// A table of a cluster in which this disk counts lets a node in that lost its former one.
-    fn told_table(&mut self, now_us: u64, table: Table, out: &mut Vec<NodeOutput>) {
+    fn told_table(&mut self, now_us: u64, from: NodeId, table: Table, out: &mut Vec<NodeOutput>) {
+        if !self.may_tell(from, &table) {
+            return;
+        }
         let own_disk = table.nodes.get(&self.id).map(|member| member.disk);
         match &self.identity.birth {
-            Birth::Unborn if own_disk == Some(self.identity.disk) => {
+            Birth::Unborn if own_disk == Some(self.identity.disk) && self.may_begin(&table) => {
                 out.push(NodeOutput::Event(Event::Joined { cluster: table.cluster }));
                 self.set_birth(Birth::Member(table.clone()));
                 self.know(table, out);
@@ -263,6 +282,16 @@ impl Node {
             let command = Command::Rejoined(from, hello.disk, hello.addresses);
             self.propose_command(now_us, &command, out);
         }
+    }
+}
+
+/// Whether a node may ask the leader of the meta group for this: what concerns a node it asks
+/// itself, and a lost disk is noticed, not asked for.
+fn may_ask(from: NodeId, command: &Command) -> bool {
+    match command {
+        Command::Moved(node, _) => *node == from,
+        Command::Settled(..) => true,
+        Command::Rejoined(..) => false,
     }
 }
 

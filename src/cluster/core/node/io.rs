@@ -169,6 +169,13 @@ pub enum NodeOutput {
         /// Which group.
         group: GroupId,
     },
+    /// This node sent what no node sends, and it was dropped: close the connection to it.
+    Nonsense {
+        /// Which node.
+        from: NodeId,
+        /// What was wrong with it.
+        why: &'static str,
+    },
     /// Something that a person would want to read.
     Event(Event),
 }
@@ -197,6 +204,12 @@ pub enum Event {
         /// To whom.
         to: NodeId,
     },
+    /// A leader relies on what the replica here had acknowledged and does not have: the disk lost
+    /// what it had called durable.
+    Lacks {
+        /// Of which group.
+        group: GroupId,
+    },
 }
 
 /// Why a node cannot begin.
@@ -210,4 +223,6 @@ pub enum NodeError {
     Group(GroupId, StartError),
     /// The snapshot of the meta group cannot be read.
     Table,
+    /// A replica is missing that the log must have.
+    Lacks,
 }

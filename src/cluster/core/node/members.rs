@@ -20,7 +20,8 @@ impl Node {
 
     /// Takes a newer table in, and has the replicas here follow it.
     pub(super) fn learn(&mut self, now_us: u64, table: Table, out: &mut Vec<NodeOutput>) {
-        if self.table.as_ref().is_some_and(|known| known.version >= table.version) {
+        let is_later = |known: &Arc<Table>| known.version < table.version && table.follows(known);
+        if !self.table.as_ref().is_none_or(is_later) || !self.may_begin(&table) {
             return;
         }
         self.set_birth(Birth::Member(table.clone()));
@@ -30,12 +31,28 @@ impl Node {
 
     /// Knows a table from now on.
     pub(super) fn know(&mut self, table: Table, out: &mut Vec<NodeOutput>) {
-        let placed = table.groups.values();
-        let homes = placed.flat_map(|placed| placed.replicas.iter().chain(&placed.leaving));
-        self.homes = homes.map(|home| (home.replica, home.node)).collect();
+        self.homes.clear();
+        for (&group, placed) in &table.groups {
+            let homes = placed.replicas.iter().chain(&placed.leaving);
+            self.homes.extend(homes.map(|home| (home.replica, (group, home.node))));
+        }
         let table = Arc::new(table);
         self.table = Some(table.clone());
         out.push(NodeOutput::Table(table));
+    }
+
+    /// True if the replicas that a table gives to this node and that do not run here are such as
+    /// may begin with nothing: those that were born with the cluster had everything already.
+    pub(super) fn may_begin(&self, table: &Table) -> bool {
+        let is_here = |group: &GroupId, replica| {
+            self.replicas.get(group).is_some_and(|here| here.core.id() == replica)
+        };
+        let is_retired = table.nodes.get(&self.id).map(|m| m.disk) != Some(self.identity.disk);
+        is_retired
+            || table.groups.keys().all(|group| {
+                let wanted = table.replica_on(*group, self.id);
+                wanted.is_none_or(|id| is_here(group, id) || id >= table.first_later)
+            })
     }
 
     /// Ends replicas that the table gives to others, and begins those that it gives to this node:
@@ -78,8 +95,6 @@ impl Node {
         replica: u64,
         out: &mut Vec<NodeOutput>,
     ) {
-        let first_later = self.table.as_ref().map_or(u64::MAX, |table| table.first_later);
-        assert!(replica >= first_later, "a replica that was born with the cluster is gone");
         if self.removed.contains(&(group, replica)) {
             return;
         }
@@ -137,7 +152,7 @@ impl Node {
             return self.propose_command(now_us, &command, out);
         }
         let leader = self.group(META).map(|core| core.role().leader);
-        let leader = leader.and_then(|replica| self.homes.get(&replica).copied());
+        let leader = leader.and_then(|replica| self.homes.get(&replica)).map(|(_, node)| *node);
         let table = self.table.as_ref().and_then(|table| table.groups.get(&META));
         let all = table.into_iter().flat_map(|placed| &placed.replicas).map(|home| home.node);
         let to: Vec<NodeId> = leader.map_or_else(|| all.collect(), |leader| vec![leader]);
@@ -220,7 +235,7 @@ impl Node {
             return;
         }
         replica.handed_us = now_us;
-        if let Some(&to) = self.homes.get(&to) {
+        if let Some(&(_, to)) = self.homes.get(&to) {
             out.push(NodeOutput::Event(Event::HandsOver { group, to }));
         }
         self.of_group(now_us, group, Input::Transfer(to), out);

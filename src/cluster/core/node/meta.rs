@@ -72,10 +72,8 @@ impl Node {
             }
             Output::Restore(snapshot) => {
                 inputs.push_back(Input::Applied(snapshot.get_metadata().index));
-                // One that cannot be read was written by a later version: the table stays.
-                if let Some(meta) = Meta::of(&snapshot) {
-                    self.meta = Some(meta);
-                }
+                // It was looked at before it was taken in.
+                self.meta = Meta::of(&snapshot).or_else(|| self.meta.take());
                 self.learn_from_meta(now_us, out);
             }
             Output::WantSnapshot => inputs.extend(self.cut_meta()),
@@ -83,6 +81,15 @@ impl Node {
             Output::Answer(_) | Output::Fate(..) => {}
             output => self.obey(META, output, out),
         }
+    }
+
+    /// Whether a table that comes as a snapshot can be one of this cluster. A node that took in
+    /// what it cannot read could not start again.
+    pub(super) fn fits(&self, snapshot: &Snapshot) -> bool {
+        let table = Meta::of(snapshot).and_then(|meta| meta.table);
+        table.zip(self.table.as_ref()).is_some_and(|(table, known)| {
+            table.follows(&Table { version: 0, next_replica: 0, ..(**known).clone() })
+        })
     }
 
     /// A snapshot of the meta group, if it has applied something since the last one.
