@@ -372,13 +372,56 @@ fn a_node_that_lags_far_behind_comes_back_by_a_snapshot() {
 #[test]
 fn a_wiped_disk_is_filled_again_and_counts_then() {
     let mut cluster = Cluster::start();
+    write_keys(&cluster);
+    cluster.kill(1);
+    std::fs::remove_dir_all(cluster.data(1)).expect("it is ours");
+    cluster.start_node(1);
+    counts_when_filled(&mut cluster);
+}
+
+/// One bit of what a node had acknowledged is turned while it is down: it must not be believed, its
+/// log is kept under another name, and everything comes from the others.
+#[test]
+fn a_damaged_log_is_set_aside_and_filled_again() {
+    let mut cluster = Cluster::start();
+    write_keys(&cluster);
+    cluster.kill(1);
+    turn_bit(&cluster.data(1));
+    cluster.start_node(1);
+    counts_when_filled(&mut cluster);
+    let said = cluster.said(1);
+    assert!(said.contains("is damaged") && said.contains("damaged-1-"), "{said}");
+    let entries = std::fs::read_dir(cluster.data(1)).expect("it is there");
+    let names: Vec<String> = entries
+        .map(|entry| entry.expect("a name").file_name().to_string_lossy().into_owned())
+        .collect();
+    assert!(names.iter().any(|name| name.starts_with("damaged-1-log-")), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with("lost-")), "{names:?}");
+}
+
+fn write_keys(cluster: &Cluster) {
     let mut client = cluster.client(0);
     for number in 0..300 {
         assert_eq!(call(&mut client, &format!("SET key:{number} {number}")), simple("OK"));
     }
-    cluster.kill(1);
-    std::fs::remove_dir_all(cluster.data(1)).expect("it is ours");
-    cluster.start_node(1);
+}
+
+/// Turns a bit in the middle of what the log of a node holds.
+fn turn_bit(data: &std::path::Path) {
+    let entries = std::fs::read_dir(data).expect("it is there");
+    let paths = entries.map(|entry| entry.expect("a name").path());
+    let is_log = |path: &std::path::PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("log-"))
+    };
+    let path = paths.filter(is_log).min().expect("a log");
+    let mut bytes = std::fs::read(&path).expect("it can be read");
+    let written = bytes.iter().rposition(|byte| *byte != 0).expect("something was written");
+    bytes[written / 2] ^= 1;
+    std::fs::write(&path, bytes).expect("it can be written");
+}
+
+/// Node 1 gets all keys from the others, and one of those is not needed any more then.
+fn counts_when_filled(cluster: &mut Cluster) {
     cluster.wait_until("all keys on the new disk", || {
         let mut client = cluster.client(1);
         let here = (0..300).filter(|number| {

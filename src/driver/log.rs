@@ -11,7 +11,7 @@
 //! Invariant: records are durable in the order in which they were given; what has no room in the
 //! log now waits here, and nothing that it promises leaves meanwhile.
 
-use crate::cluster::core::log::{NodeStart, RecordError, Recovery};
+use crate::cluster::core::log::{Birth, NodeStart, RecordError, Recovery};
 use crate::limits::{CLUSTER_PLACE_BYTES, CLUSTER_SLOW_US, LOG_FRAGMENT_BYTES};
 use crate::sys::clock;
 use crate::sys::disk::Disk;
@@ -31,6 +31,8 @@ const LAST: u8 = 2;
 pub enum LogError {
     /// The write-ahead log.
     Log(ReadError),
+    /// What was durable is damaged; the cluster of the node, 0 if it stands behind the damage.
+    Damaged(ReadError, u64),
     /// A record of the groups.
     Record(RecordError),
     /// The directory holds data of a server that stands alone.
@@ -40,7 +42,7 @@ pub enum LogError {
 impl fmt::Display for LogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            LogError::Log(error) => error.fmt(f),
+            LogError::Log(error) | LogError::Damaged(error, _) => error.fmt(f),
             LogError::Record(error) => error.fmt(f),
             LogError::StandAlone => f.write_str(
                 "the directory holds data of a server without --peers; give the node of a cluster \
@@ -89,7 +91,12 @@ pub(super) fn recover(disk: &dyn Disk, segment: u64) -> Result<Recovered, LogErr
     let mut reader = LogReader::open(disk, segment, from).map_err(LogError::Log)?;
     let mut recovery = Recovery::default();
     let (mut bytes, mut began_at, mut places) = (Vec::new(), None, Places::default());
-    while let Some(chunk) = reader.next_chunk().map_err(LogError::Log)? {
+    loop {
+        let chunk = reader.next_chunk().map_err(|error| match error.lost() {
+            Some(_) => LogError::Damaged(error, cluster_of(recovery.state())),
+            None => LogError::Log(error),
+        })?;
+        let Some(chunk) = chunk else { break };
         for record in chunk.records() {
             let (&flags, part) = match record.meta.kind {
                 RecordKind::Groups => record.body.split_first().ok_or(LogError::StandAlone)?,
@@ -111,6 +118,15 @@ pub(super) fn recover(disk: &dyn Disk, segment: u64) -> Result<Recovered, LogErr
     }
     let start = recovery.finish().map_err(LogError::Record)?;
     Ok(Recovered { start, tail: reader.tail().clone(), places })
+}
+
+/// The cluster that a node is of, as far as its log was read.
+fn cluster_of(start: &NodeStart) -> u64 {
+    match start.identity.as_ref().map(|identity| &identity.birth) {
+        Some(Birth::Member(table) | Birth::Prepared(table)) => table.cluster,
+        Some(Birth::Lost(cluster)) => *cluster,
+        Some(Birth::Unborn) | None => 0,
+    }
 }
 
 /// The number of a record that was read, which stands behind its version.

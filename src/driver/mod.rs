@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `mod` | the loop: sockets, requests, time |
 //! | `setup` | what a node is set up with |
+//! | `aside` | a log that is damaged is set aside |
 //! | `obey` | doing what the core and the lanes want done |
 //! | `lanes` | requests on their way |
 //! | `links` | connections to other nodes |
@@ -21,6 +22,7 @@
 //! before it is told so; what lets go of a lease is seen by workers before anything that follows
 //! from it leaves this node. Deliberately absent: what a request means, and every decision.
 
+mod aside;
 mod lanes;
 mod links;
 pub mod log;
@@ -76,6 +78,8 @@ pub struct Driver<'n> {
     shortening: Shortening,
     is_slow: bool,
     is_broken: bool,
+    /// The disk and the cluster of a log that was set aside, until the new one has a record.
+    aside: Option<(Arc<dyn Disk>, u64)>,
 }
 
 /// How far the node is with making its log shorter.
@@ -95,8 +99,8 @@ impl<'n> Driver<'n> {
         disk: &Arc<dyn Disk>,
         setup: Setup,
     ) -> Result<Driver<'n>, DriverError> {
-        let Recovered { start, tail, places } =
-            log::recover(&**disk, setup.segment_bytes).map_err(DriverError::Log)?;
+        let (recovered, aside) = aside::recover(&**disk, setup.segment_bytes)?;
+        let Recovered { start, tail, places } = recovered;
         let epoll = Epoll::new()?;
         epoll.add(gateway.bell(), TOKEN_BELL, Interest::WAKEUP)?;
         let listeners = setup::listen(&epoll, &setup.listen)?;
@@ -140,6 +144,7 @@ impl<'n> Driver<'n> {
             shortening: Shortening::default(),
             is_slow: false,
             is_broken: false,
+            aside: aside.map(|cluster| (Arc::clone(disk), cluster)),
         };
         driver.settle(now_us);
         match driver.states.damaged() {
@@ -207,6 +212,9 @@ impl<'n> Driver<'n> {
         self.hear(now_us);
         if let Some(number) = self.log.take_durable() {
             self.step(now_us, NodeInput::Persisted(number));
+            if let Some((disk, cluster)) = self.aside.take() {
+                aside::end(&*disk, cluster);
+            }
         }
         if now_us >= self.next_tick_us {
             // Ticks that were missed are not made up for.

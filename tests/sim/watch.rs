@@ -38,7 +38,7 @@ pub struct Watch {
     groups: Vec<Known>,
     /// A hash of each version of the table, and the cluster that there is.
     tables: HashMap<u64, u64>,
-    cluster: Option<u64>,
+    pub cluster: Option<u64>,
     pub wrong: Option<String>,
 }
 

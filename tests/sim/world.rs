@@ -14,7 +14,7 @@ use super::queue::{Event, Queue};
 use super::watch::Watch;
 use dse::cluster::core::fate::Fate;
 use dse::cluster::core::group::{Committed, Cut, Request};
-use dse::cluster::core::log::{Birth, Item, read};
+use dse::cluster::core::log::{Birth, Item, NodeStart, read};
 use dse::cluster::core::message::{GroupId, META as META_ID, NodeId, PeerMessage, node_id};
 use dse::cluster::core::node::Event as Happening;
 use dse::cluster::core::{Message, MessageType, NodeInput, NodeOutput, StateRole, entry};
@@ -481,7 +481,7 @@ impl World {
             Found::Whole(start) => start,
             Found::Damage => {
                 self.count("damage found");
-                Default::default()
+                NodeStart { lost: Some(self.watch.cluster.unwrap_or(0)), ..NodeStart::default() }
             }
         };
         self.trace(|| format!("node {node} starts behind record {}", start.last));

@@ -45,6 +45,11 @@ pub enum Refusal {
         /// The node.
         name: String,
     },
+    /// The log of a node was damaged and set aside, and nobody is there of its cluster.
+    NobodyLeft {
+        /// The node.
+        name: String,
+    },
     /// A peer is part of another cluster, or of one that does not know this node.
     OtherCluster {
         /// The peer.
@@ -74,6 +79,12 @@ impl fmt::Display for Refusal {
                 f,
                 "{name} lost its data directory while the cluster was being formed: nothing is \
                  stored yet; stop all nodes, empty their data directories, start them again"
+            ),
+            Refusal::NobodyLeft { name } => write!(
+                f,
+                "the log of {name} was damaged and set aside, and no node that was heard knows its \
+                 cluster any more: no new one is formed. Bring the other nodes back on their data \
+                 directories; if they are lost, empty all directories, that of {name} too"
             ),
             Refusal::OtherCluster { peer, cluster } => write!(
                 f,
@@ -181,11 +192,19 @@ impl Council {
         if heard.iter().any(|hello| matches!(hello.stage, Stage::Member { .. })) {
             return Verdict::Join;
         }
+        // Where a cluster was, another one must not take its place unnoticed.
+        let silent: Vec<String> = others().filter(|name| hello(name).is_none()).cloned().collect();
+        let is_lost = |hello: &&&Hello| matches!(hello.stage, Stage::Lost { .. });
+        if let Some(lost) = std::iter::once(&own).chain(&heard).find(is_lost) {
+            return match silent.is_empty() {
+                true => Verdict::Refuse(Refusal::NobodyLeft { name: lost.name.clone() }),
+                false => Verdict::Wait(silent),
+            };
+        }
         if let Some(other) = heard.iter().find(|hello| hello.listed != own.listed) {
             let (peer, theirs) = (other.name.clone(), other.listed.clone());
             return Verdict::Refuse(Refusal::Lists { peer, theirs, ours: own.listed.clone() });
         }
-        let silent: Vec<String> = others().filter(|name| hello(name).is_none()).cloned().collect();
         if !silent.is_empty() {
             return Verdict::Wait(silent);
         }
@@ -228,7 +247,7 @@ pub fn is_acceptable(own: &Hello, table: &Table) -> bool {
     names.sort();
     let names_fit = names.into_iter().eq(own.listed.iter());
     let own_disk = table.nodes.get(&node_id(&own.name)).map(|member| member.disk);
-    names_fit && own_disk == Some(own.disk) && table.is_founding()
+    own.stage == Stage::Unborn && names_fit && own_disk == Some(own.disk) && table.is_founding()
 }
 
 #[cfg(test)]
@@ -267,6 +286,22 @@ mod tests {
     fn who_hears_of_a_cluster_asks_to_be_let_in() {
         let member = hello("node-2", 2, Stage::Member { cluster: 9, version: 1 });
         assert_eq!(council(&[member]).judge(6, &own()), Verdict::Join);
+    }
+
+    /// A node whose log was set aside is no empty one: with it no new cluster is formed, not even
+    /// when all others are empty.
+    #[test]
+    fn where_a_cluster_was_no_other_is_formed() {
+        let lost = hello("node-3", 3, Stage::Lost { cluster: 9 });
+        let second = hello("node-2", 2, Stage::Unborn);
+        let refused = Verdict::Refuse(Refusal::NobodyLeft { name: "node-3".into() });
+        assert_eq!(council(&[second.clone(), lost.clone()]).judge(6, &own()), refused);
+        assert_eq!(council(&[second.clone(), own()]).judge(6, &lost), refused);
+        let waits = Verdict::Wait(vec!["node-2".into()]);
+        assert_eq!(council(&[own()]).judge(6, &lost), waits);
+        let member = hello("node-2", 2, Stage::Member { cluster: 9, version: 1 });
+        assert_eq!(council(&[member]).judge(6, &lost), Verdict::Join);
+        assert!(!is_acceptable(&lost, &Table::example()), "nor agrees it to one");
     }
 
     #[test]

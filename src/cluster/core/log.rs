@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   record   version u8 = 1 | number u64 | item ...           numbers ascend by one
-//!   item     1 node     disk u64 | stage u8 | table string (empty: none)
+//!   item     1 node     disk u64 | stage u8 | table string (empty: none; of a lost one: cluster)
 //!            2 group    group u16 | replica varint | snapshot u8 | hard state | [snapshot]
 //!                       | count varint | [first index varint | count x entry]
 //!            3 removed  group u16 | replica varint
@@ -49,6 +49,8 @@ pub struct Identity {
 pub enum Birth {
     /// It was never part of a cluster.
     Unborn,
+    /// It was part of this one (0: of which is not known), and its log was damaged and set aside.
+    Lost(u64),
     /// It agreed to this founding table; the meta group must not start yet.
     Prepared(Table),
     /// It is part of a cluster, and this is the newest table that it knew.
@@ -136,6 +138,9 @@ pub struct NodeStart {
     pub removed: BTreeSet<(GroupId, u64)>,
     /// The number of the last record; 0 if there is none.
     pub last: u64,
+    /// There is nothing because the log was damaged, and set aside: one of a node of this cluster,
+    /// or of 0 if that is not known.
+    pub lost: Option<u64>,
 }
 
 /// What a record holds, one after the other.
@@ -202,15 +207,16 @@ impl Record {
 
     /// Who the node is.
     pub fn node(&mut self, identity: &Identity) {
-        let (stage, table) = match &identity.birth {
-            Birth::Unborn => (0, None),
-            Birth::Prepared(table) => (1, Some(table)),
-            Birth::Member(table) => (2, Some(table)),
+        let (stage, what) = match &identity.birth {
+            Birth::Unborn => (0, Vec::new()),
+            Birth::Prepared(table) => (1, table.encode()),
+            Birth::Member(table) => (2, table.encode()),
+            Birth::Lost(cluster) => (3, cluster.to_le_bytes().to_vec()),
         };
         let out = self.item(NODE);
         out.extend_from_slice(&identity.disk.to_le_bytes());
         out.push(stage);
-        put_string(out, &table.map(Table::encode).unwrap_or_default());
+        put_string(out, &what);
     }
 
     /// What a replica wants to have durable.
@@ -404,6 +410,7 @@ fn identity(source: &mut Source<'_>) -> Option<Identity> {
         0 if table.is_empty() => Birth::Unborn,
         1 => Birth::Prepared(Table::decode(table)?),
         2 => Birth::Member(Table::decode(table)?),
+        3 => Birth::Lost(u64::from_le_bytes(table.try_into().ok()?)),
         _ => return None,
     };
     Some(Identity { disk, birth })
@@ -469,7 +476,7 @@ mod tests {
             ..write(1, commit, entries)
         };
         let of = |index, term| (index, term);
-        step(&|r| r.node(&Identity { disk: 5, birth: Birth::Unborn }), vec![]);
+        step(&|r| r.node(&Identity { disk: 5, birth: Birth::Lost(1 << 40) }), vec![]);
         step(
             &|r| {
                 r.node(&Identity { disk: 5, birth: Birth::Member(Table::example()) });

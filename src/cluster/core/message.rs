@@ -78,6 +78,12 @@ pub struct Hello {
 pub enum Stage {
     /// It was never part of a cluster.
     Unborn,
+    /// It was part of this one (0: it does not know of which), and its log was damaged. It forms
+    /// none, and asks to be let in again.
+    Lost {
+        /// Which cluster.
+        cluster: u64,
+    },
     /// It has the founding table of this cluster on its disk, and waits for the others.
     Prepared {
         /// Which cluster.
@@ -143,6 +149,7 @@ impl Hello {
             Stage::Unborn => (0, 0, 0),
             Stage::Prepared { cluster } => (1, cluster, 0),
             Stage::Member { cluster, version } => (2, cluster, version),
+            Stage::Lost { cluster } => (3, cluster, 0),
         };
         out.push(code);
         out.extend_from_slice(&cluster.to_le_bytes());
@@ -160,6 +167,7 @@ impl Hello {
             0 => Stage::Unborn,
             1 => Stage::Prepared { cluster },
             2 => Stage::Member { cluster, version },
+            3 => Stage::Lost { cluster },
             _ => return None,
         };
         let fit = codec::flag(source)?;
@@ -192,7 +200,8 @@ mod tests {
             })
         };
         let member = Stage::Member { cluster: 9, version: 300 };
-        let stages = [Stage::Unborn, Stage::Prepared { cluster: 9 }, member];
+        let lost = Stage::Lost { cluster: 9 };
+        let stages = [Stage::Unborn, Stage::Prepared { cluster: 9 }, member, lost];
         let mut all: Vec<Control> = stages.into_iter().map(hello).collect();
         all.extend([Control::Table(Table::example()), Control::Command(vec![1, 2])]);
         all.push(Control::Found(Table::example()));

@@ -113,8 +113,9 @@ impl Node {
         check_names(&config)?;
         let mut random = SplitMix64::new(config.random);
         let is_first = start.identity.is_none();
-        let unborn = || Identity { disk: random.next_u64(), birth: Birth::Unborn };
-        let identity = start.identity.unwrap_or_else(unborn);
+        let nothing = start.lost.map_or(Birth::Unborn, Birth::Lost);
+        let new = || Identity { disk: random.next_u64(), birth: nothing };
+        let identity = start.identity.unwrap_or_else(new);
         let mut node = Node {
             id: node_id(&config.name),
             config,
@@ -433,6 +434,7 @@ fn refuse(group: GroupId, tickets: Vec<Ticket>, out: &mut Vec<NodeOutput>) {
 fn stage_of(birth: &Birth) -> Stage {
     match birth {
         Birth::Unborn => Stage::Unborn,
+        Birth::Lost(cluster) => Stage::Lost { cluster: *cluster },
         Birth::Prepared(table) => Stage::Prepared { cluster: table.cluster },
         Birth::Member(table) => Stage::Member { cluster: table.cluster, version: table.version },
     }

@@ -53,7 +53,7 @@ impl Node {
         self.hello_us = now_us + if is_member { NODE_HELLO_US } else { NODE_HELLO_BIRTH_US };
         self.say_hello_to_all(out);
         match &self.identity.birth {
-            Birth::Unborn => self.unborn(now_us, out),
+            Birth::Unborn | Birth::Lost(_) => self.unborn(now_us, out),
             // What is not durable yet is not said, and nobody is asked to follow.
             Birth::Prepared(_) if self.stage == Stage::Unborn => {}
             Birth::Prepared(table) => self.prepared(now_us, table.clone(), out),
@@ -197,7 +197,7 @@ impl Node {
                 let name = first.unwrap_or_default();
                 self.refuse_once(Refusal::LostInBirth { name }, out);
             }
-            Birth::Prepared(_) | Birth::Member(_) => {}
+            Birth::Prepared(_) | Birth::Member(_) | Birth::Lost(_) => {}
         }
     }
 
@@ -218,7 +218,9 @@ impl Node {
         }
         let own_disk = table.nodes.get(&self.id).map(|member| member.disk);
         match &self.identity.birth {
-            Birth::Unborn if own_disk == Some(self.identity.disk) && self.may_begin(&table) => {
+            Birth::Unborn | Birth::Lost(_)
+                if own_disk == Some(self.identity.disk) && self.may_begin(&table) =>
+            {
                 out.push(NodeOutput::Event(Event::Joined { cluster: table.cluster }));
                 self.set_birth(Birth::Member(table.clone()));
                 self.know(table, out);
@@ -256,11 +258,17 @@ impl Node {
             // One that was retired is told so by the table, too.
             Stage::Member { .. } => tell(from, &Control::Table((*table).clone()), out),
             Stage::Prepared { .. } => {}
-            Stage::Unborn if is_known_disk => {
+            Stage::Lost { cluster } if cluster != 0 && cluster != table.cluster => {
+                let peer = hello.name;
+                self.refuse_once(Refusal::OtherCluster { peer, cluster }, out);
+            }
+            Stage::Unborn | Stage::Lost { .. } if is_known_disk => {
                 tell(from, &Control::Table((*table).clone()), out);
             }
-            Stage::Unborn if member.is_some() => self.asked_to_let_in(now_us, from, hello, out),
-            Stage::Unborn => {}
+            Stage::Unborn | Stage::Lost { .. } if member.is_some() => {
+                self.asked_to_let_in(now_us, from, hello, out);
+            }
+            Stage::Unborn | Stage::Lost { .. } => {}
         }
     }
 
