@@ -452,6 +452,7 @@ fn a_list_of_peers_that_makes_no_cluster_is_refused_in_one_line() {
     let cases: &[(&[&str], &str)] = &[
         (&["--peers", "b:127.0.0.1:7002"], "two others"),
         (&["--node", "b", "--peers", two], "which is this node"),
+        (&["--peers", "b:127.0.0.1:7002@0,c:127.0.0.1:7003"], "/redirect"),
         (&["--peers", "b c:127.0.0.1:7002,c:127.0.0.1:7003"], "has spaces"),
         (&["--peers", "b:127.0.0.1:7002,c:127.0.0.1:7002"], "one address"),
         (&["--peers", "b:192.0.2.1:7002,c:192.0.2.2:7003"], "cluster-secret-file"),

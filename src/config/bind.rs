@@ -79,10 +79,14 @@ pub struct Peer {
     pub host: String,
     /// Its port for clients.
     pub port: u16,
+    /// Its port for other nodes, if it is not where it is by default.
+    pub peer_port: Option<u16>,
+    /// Its port that answers where keys are, if it is not where it is by default.
+    pub redirect_port: Option<u16>,
 }
 
-/// The peers of `id:host:port,...`; `None` when the text is not of that form or names an id
-/// twice. An IPv6 address stands in brackets.
+/// The peers of `id:host:port[@peer][/redirect],...`; `None` when the text is not of that form or
+/// names an id twice. An IPv6 address stands in brackets.
 pub fn parse_peers(text: &str) -> Option<Vec<Peer>> {
     let mut peers: Vec<Peer> = Vec::new();
     for part in text.split(',').filter(|_| !text.is_empty()) {
@@ -93,17 +97,31 @@ pub fn parse_peers(text: &str) -> Option<Vec<Peer>> {
             None if host.contains(':') => return None,
             None => host,
         };
-        let port: u16 = port.parse().ok()?;
         let fresh = peers.iter().all(|peer| peer.id != id);
-        if id.is_empty() || host.is_empty() || port == 0 || !fresh {
+        if id.is_empty() || host.is_empty() || !fresh {
             return None;
         }
-        peers.push(Peer { id: id.into(), host: host.into(), port });
+        peers.push(peer_at(id, host, port)?);
     }
     Some(peers)
 }
 
-/// True when `text` reads `id:host:port,...`.
+/// A peer whose ports are written `port[@peer][/redirect]`.
+fn peer_at(id: &str, host: &str, ports: &str) -> Option<Peer> {
+    let number = |text: &str| text.parse().ok().filter(|port: &u16| *port > 0);
+    let (ports, redirect_port) = match ports.split_once('/') {
+        Some((ports, redirect)) => (ports, Some(number(redirect)?)),
+        None => (ports, None),
+    };
+    let (port, peer_port) = match ports.split_once('@') {
+        Some((port, peer)) => (port, Some(number(peer)?)),
+        None => (ports, None),
+    };
+    let port = number(port)?;
+    Some(Peer { id: id.into(), host: host.into(), port, peer_port, redirect_port })
+}
+
+/// True when `text` reads `id:host:port[@peer][/redirect],...`.
 pub fn are_peers(text: &[u8]) -> bool {
     std::str::from_utf8(text).ok().and_then(parse_peers).is_some()
 }
@@ -141,12 +159,30 @@ mod tests {
     #[test]
     fn peers_have_an_id_a_host_and_a_port() {
         let peers = parse_peers("node-2:127.0.0.1:6380,node-3:[::1]:6381").unwrap();
-        assert_eq!(peers[0], Peer { id: "node-2".into(), host: "127.0.0.1".into(), port: 6380 });
+        let second = Peer {
+            id: "node-2".into(),
+            host: "127.0.0.1".into(),
+            port: 6380,
+            peer_port: None,
+            redirect_port: None,
+        };
+        assert_eq!(peers[0], second);
         assert_eq!(peers[1].host, "::1");
         assert_eq!(parse_peers(""), Some(vec![]));
         for bad in ["a", "a:b", "a:b:0", "a:b:70000", ":h:1", "a::1", "a:h:1,", "a:h:1,a:g:2"] {
             assert_eq!(parse_peers(bad), None, "{bad}");
         }
         assert_eq!(parse_peers("a:::1:6379"), None);
+        let ports = |text: &str| {
+            let peers = parse_peers(text)?;
+            Some((peers[0].port, peers[0].peer_port, peers[0].redirect_port))
+        };
+        assert_eq!(ports("a:h:1@2/3,b:[::1]:1"), Some((1, Some(2), Some(3))));
+        assert_eq!(ports("a:h:1@2"), Some((1, Some(2), None)));
+        assert_eq!(ports("a:h:1/3"), Some((1, None, Some(3))));
+        for bad in ["1@", "1/", "@2", "1@0", "1/0", "1/3@2", "1@2@3", "1@x", "1@2/70000"] {
+            let text = format!("a:h:{bad}");
+            assert_eq!(ports(&text), None, "{text}");
+        }
     }
 }

@@ -57,7 +57,7 @@ pub enum Reason {
     NotHostname,
     /// A name of a node with a character that would make it ambiguous, or none at all.
     NotNodeName,
-    /// Peers that do not read `id:host:port,...`.
+    /// Peers that do not read `id:host:port[@peer][/redirect],...`.
     NotPeers,
     /// A process title with an unknown variable.
     NotTitle,
@@ -116,7 +116,9 @@ impl Reason {
                 "Hostnames may only contain alphanumeric characters, hyphens or dots"
             }
             Self::NotNodeName => "node names are letters, digits, '.', '_' and '-'",
-            Self::NotPeers => "peers are written id:host:port and separated by commas",
+            Self::NotPeers => {
+                "peers are written id:host:port[@peer port][/redirect port], separated by commas"
+            }
             Self::NotTitle => "template format is invalid or contains unknown variables",
             Self::Unsupported => "this server does not support it",
             _ => "invalid argument",

@@ -53,7 +53,7 @@ pub enum Kind {
     Hostname,
     /// The name of a node.
     NodeName,
-    /// `id:host:port,...`, or nothing.
+    /// `id:host:port[@peer][/redirect],...`, or nothing.
     Peers,
     /// A title for the process with known variables in braces.
     Title,
@@ -227,7 +227,7 @@ impl Kind {
             Kind::FileName(_) => "a file name without a directory",
             Kind::Hostname => "a host name",
             Kind::NodeName => "a name of letters, digits, '.', '_' and '-'",
-            Kind::Peers => "id:host:port, separated by commas",
+            Kind::Peers => "id:host:port[@peer][/redirect], separated by commas",
             Kind::Title => "a title with {variables}",
             Kind::Directory => "a directory",
             Kind::Addresses => {

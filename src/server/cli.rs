@@ -453,7 +453,10 @@ mod tests {
                 &["--node", "a:b"],
                 "--node a:b: expected a name of letters, digits, '.', '_' and '-'".into(),
             ),
-            (&["--peers", "x"], "--peers x: expected id:host:port, separated by commas".into()),
+            (
+                &["--peers", "x"],
+                "--peers x: expected id:host:port[@peer][/redirect], separated by commas".into(),
+            ),
             (&["--role", "king"], "--role king: expected one of leader, follower".into()),
             (&["--port", "0"], CliError::NoListener.to_string()),
             (&["--bind", ""], CliError::NoListener.to_string()),

@@ -64,7 +64,7 @@ impl fmt::Display for ClusterError {
             ClusterError::Port(name, port, offset) => write!(
                 f,
                 "port {port} + {offset} is above 65535: set --{name} for this node, and name it in \
-                 the list of the others"
+                 the list of the others, as in id:host:port@PEER/REDIRECT"
             ),
             ClusterError::OwnName(name) => write!(
                 f,
@@ -206,7 +206,7 @@ fn plan(config: &Config, peers: &[Peer]) -> Result<Plan, ClusterError> {
 fn resolve(peers: &[Peer]) -> Result<Vec<(String, SocketAddr)>, ClusterError> {
     let mut resolved: Vec<(String, SocketAddr)> = Vec::new();
     for peer in peers {
-        let port = behind("peer-port", peer.port, PEER_OFFSET)?;
+        let port = addresses_of(peer)?.peer_port;
         let unknown = |error| ClusterError::Unknown(peer.host.clone(), error);
         let mut found = (peer.host.as_str(), port).to_socket_addrs().map_err(unknown)?;
         let none = || io::Error::other("it has no address");
@@ -247,11 +247,15 @@ fn own_addresses(config: &Config, is_local: bool) -> Result<Addresses, ClusterEr
 }
 
 fn addresses_of(peer: &Peer) -> Result<Addresses, ClusterError> {
+    let set_or = |set: Option<u16>, name, offset| match set {
+        Some(port) => Ok(port),
+        None => behind(name, peer.port, offset),
+    };
     Ok(Addresses {
         host: peer.host.clone(),
         port: peer.port,
-        redirect_port: behind("redirect-port", peer.port, REDIRECT_OFFSET)?,
-        peer_port: behind("peer-port", peer.port, PEER_OFFSET)?,
+        redirect_port: set_or(peer.redirect_port, "redirect-port", REDIRECT_OFFSET)?,
+        peer_port: set_or(peer.peer_port, "peer-port", PEER_OFFSET)?,
     })
 }
 

@@ -13,6 +13,10 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// Nodes of a cluster.
 pub const NODES: usize = 3;
 
+/// How far the ports for other nodes and for redirection lie behind that for clients: the last
+/// node has them elsewhere than by default.
+const OFFSETS: [(u16, u16); NODES] = [(10_000, 5000), (10_000, 5000), (9000, 4000)];
+
 /// A cluster for the time of a test.
 pub struct Cluster {
     home: tempfile::TempDir,
@@ -39,11 +43,24 @@ impl Cluster {
         let errors = said.try_clone().expect("a second descriptor");
         let peers: Vec<String> = (0..NODES)
             .filter(|&other| other != at)
-            .map(|other| format!("node-{other}:127.0.0.1:{}", self.ports[other]))
+            .map(|other| {
+                let port = self.ports[other];
+                let (peer, redirect) = (port + OFFSETS[other].0, port + OFFSETS[other].1);
+                match OFFSETS[other] == OFFSETS[0] {
+                    true => format!("node-{other}:127.0.0.1:{port}"),
+                    false => format!("node-{other}:127.0.0.1:{port}@{peer}/{redirect}"),
+                }
+            })
             .collect();
+        let (peer, redirect) = (self.ports[at] + OFFSETS[at].0, self.ports[at] + OFFSETS[at].1);
+        let own_ports = match OFFSETS[at] == OFFSETS[0] {
+            true => Vec::new(),
+            false => vec![format!("--peer-port={peer}"), format!("--redirect-port={redirect}")],
+        };
         let child = Command::new(env!("CARGO_BIN_EXE_dse-server"))
             .args(["--port", &self.ports[at].to_string(), "--node", &format!("node-{at}")])
             .args(["--peers", &peers.join(","), "--threads", "1"])
+            .args(own_ports)
             .arg("--dir")
             .arg(data)
             .stdin(Stdio::null())
@@ -103,7 +120,7 @@ impl Cluster {
 
     /// Where a node says where keys are.
     pub fn redirect_address(&self, at: usize) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], self.ports[at] + 5000))
+        SocketAddr::from(([127, 0, 0, 1], self.ports[at] + OFFSETS[at].1))
     }
 
     /// A connection to a node that takes any.
@@ -168,7 +185,9 @@ fn free_ports() -> [u16; NODES] {
         let first = TcpListener::bind("127.0.0.1:0").expect("a port is free");
         let port = first.local_addr().expect("it is bound").port() % 20_000 + 20_000;
         let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
-        if !ports.contains(&port) && [0, 5000, 10_000].iter().all(|offset| is_free(port + offset)) {
+        if !ports.contains(&port)
+            && [0, 4000, 5000, 9000, 10_000].iter().all(|offset| is_free(port + offset))
+        {
             ports.push(port);
         }
     }

@@ -16,9 +16,14 @@ pub(super) const ROWS: &[Directive] = &[
     row("node", Kind::NodeName, "node-1", "Name of this node among its peers.")
         .restart()
         .with(Flags::OWN),
-    row("peers", Kind::Peers, "", "The other nodes: id:host:port, separated by commas.")
-        .restart()
-        .with(Flags::OWN),
+    row(
+        "peers",
+        Kind::Peers,
+        "",
+        "The other nodes; without @peer and /redirect they are at port + 10000 and port + 5000.",
+    )
+    .restart()
+    .with(Flags::OWN),
     row("redirect-port", PORT, "0", "Port that answers where keys are; 0 for port + 5000.")
         .restart()
         .with(Flags::OWN),
