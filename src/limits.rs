@@ -429,6 +429,10 @@ pub const NODE_BALANCE_AFTER_US: u64 = 3_000_000;
 pub const NODE_BALANCE_GROUPS: usize = 4;
 /// Microseconds after which a leadership that was to be handed over is tried again.
 pub const NODE_TRANSFER_US: u64 = 2_000_000;
+/// Microseconds for which a node that was told to take over asks leaders to hand over to it.
+pub const NODE_TAKE_OVER_US: u64 = 5_000_000;
+/// Microseconds for which it keeps what it was told to take, though the table wants others to lead.
+pub const NODE_KEEP_US: u64 = 60_000_000;
 /// Entries of the meta group behind its snapshot when the next one is cut.
 pub const META_SNAPSHOT_ENTRIES: u64 = 256;
 /// Bytes of a record of the groups' log beyond which the next one begins.

@@ -446,6 +446,48 @@ fn counts_when_filled(cluster: &mut Cluster) {
     }
 }
 
+/// A node that is told to take over leads every group then, and no request fails by it.
+#[test]
+fn a_node_takes_over_when_it_is_told_to() {
+    let mut cluster = Cluster::start();
+    write_keys(&cluster);
+    let mut client = cluster.client(2);
+    for (line, code) in [
+        ("CLUSTER FAILOVER FORCE", "ERR CLUSTER FAILOVER FORCE is not there"),
+        ("CLUSTER FAILOVER TAKEOVER", "ERR CLUSTER FAILOVER TAKEOVER is not there"),
+        ("CLUSTER FAILOVER NONSENSE", "ERR syntax error"),
+    ] {
+        assert!(is_error(&call(&mut client, line), code), "{line}");
+    }
+    assert!(led_by(&cluster, 2) < 16_384, "others lead, too");
+    assert_eq!(call(&mut client, "CLUSTER FAILOVER"), simple("OK"));
+    cluster.wait_until("all groups with one node", || {
+        let reply = cluster.client(1).call(&["INCR", "count"]).expect("a reply");
+        assert!(matches!(reply, Value::Int(_)), "{reply:?}");
+        led_by(&cluster, 2) == 16_384
+    });
+    assert!(cluster.said(2).contains("CLUSTER FAILOVER: the leaders of"), "{}", cluster.said(2));
+    // Another one takes it all from there, and the first may go.
+    assert_eq!(call(&mut cluster.client(0), "CLUSTER FAILOVER"), simple("OK"));
+    cluster.wait_until("all groups with another node", || led_by(&cluster, 0) == 16_384);
+    cluster.kill(2);
+    cluster.wait_until_whole();
+    assert_eq!(call(&mut cluster.client(1), "GET key:7"), bulk("7"));
+}
+
+/// Slots that a node leads, as another one sees it.
+fn led_by(cluster: &Cluster, at: usize) -> i64 {
+    let nodes = text(cluster.client(1).call(&["CLUSTER", "NODES"]).ok());
+    let line = nodes.lines().find(|line| line.contains(&format!(",node-{at} "))).expect("a line");
+    let slots = line.split(' ').skip(8).map(|range| match range.split_once('-') {
+        Some((first, last)) => {
+            last.parse::<i64>().expect("a slot") - first.parse::<i64>().expect("a slot") + 1
+        }
+        None => 1,
+    });
+    slots.sum()
+}
+
 #[test]
 fn a_list_of_peers_that_makes_no_cluster_is_refused_in_one_line() {
     let two = "b:127.0.0.1:7002,c:127.0.0.1:7003";

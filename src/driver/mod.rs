@@ -221,6 +221,9 @@ impl<'n> Driver<'n> {
             self.next_tick_us = now_us + GROUP_TICK_US;
             self.tick(now_us);
         }
+        if self.gateway.was_told_to_take_over() {
+            self.step(now_us, NodeInput::TakeOver);
+        }
         self.take_requests(now_us);
         self.settle(now_us);
     }

@@ -5,7 +5,7 @@ use super::{Driver, leader_of};
 use crate::cluster::core::fate::Fate;
 use crate::cluster::core::group::Request;
 use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
-use crate::cluster::core::node::{Event, NodeInput, NodeOutput};
+use crate::cluster::core::node::{Event, NodeInput, NodeOutput, Reason};
 use crate::cluster::core::reads::ReadMode;
 use crate::cluster::core::{MessageType, Snapshot};
 use crate::cluster::wire::frame::Stream;
@@ -154,9 +154,19 @@ fn tell(event: &Event) {
             tracing::info!("the cluster is founded when {} answer", names.join(", "));
         }
         Event::Refused(refusal) => tracing::error!("{refusal}"),
-        Event::HandsOver { group, .. } => {
-            tracing::info!("hands the lead of group {group} to another node");
+        Event::HandsOver { group, to, why } => {
+            let why = match why {
+                Reason::Balance => "it should lead it",
+                Reason::Asked => "it was told to take over",
+                Reason::SlowDisk => "the disk of this node is slow",
+                Reason::Ends => "this node is about to end",
+                Reason::Told => "this node was told to",
+            };
+            tracing::info!("hands the lead of group {group} to node {to:016x}: {why}");
         }
+        Event::TakesOver(groups) => tracing::info!(
+            "CLUSTER FAILOVER: the leaders of {groups} groups are asked to hand over to this node"
+        ),
         Event::Lacks { group } => tracing::error!(
             "the disk of this node has lost what it had called durable of group {group}: the \
              replica here helps nobody to lead any more; stop the node, move its directory away, \

@@ -54,6 +54,8 @@ pub enum Control {
     Found(Table),
     /// A command for the meta group, for its leader to propose.
     Command(Vec<u8>),
+    /// The sender was told to lead these groups: whoever leads them is asked to hand them over.
+    TakeOver(Vec<GroupId>),
 }
 
 /// Who a node is and what it knows.
@@ -119,6 +121,11 @@ impl Control {
                 out.push(4);
                 table.put(&mut out);
             }
+            Control::TakeOver(groups) => {
+                out.push(5);
+                put_varint(&mut out, groups.len() as u64);
+                groups.iter().for_each(|group| out.extend_from_slice(&group.to_le_bytes()));
+            }
         }
         out
     }
@@ -132,6 +139,10 @@ impl Control {
             2 => Control::Table(Table::read(&mut source)?),
             3 => Control::Command(source.string()?.to_vec()),
             4 => Control::Found(Table::read(&mut source)?),
+            5 => {
+                let groups = codec::list(&mut source, CLUSTER_GROUPS + 1, Source::u16)?;
+                Control::TakeOver(groups)
+            }
             _ => return None,
         };
         source.is_empty().then_some(message)
@@ -204,7 +215,7 @@ mod tests {
         let stages = [Stage::Unborn, Stage::Prepared { cluster: 9 }, member, lost];
         let mut all: Vec<Control> = stages.into_iter().map(hello).collect();
         all.extend([Control::Table(Table::example()), Control::Command(vec![1, 2])]);
-        all.push(Control::Found(Table::example()));
+        all.extend([Control::Found(Table::example()), Control::TakeOver(vec![3, META])]);
         all
     }
 

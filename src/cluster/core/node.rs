@@ -29,7 +29,7 @@ use super::message::{GroupId, META, NodeId, PeerMessage, Stage, node_id};
 use super::table::Table;
 use crate::limits::{CLUSTER_GROUPS, NODE_RECORD_BYTES};
 use crate::util::rng::SplitMix64;
-pub use io::{Event, NodeConfig, NodeError, NodeInput, NodeOutput};
+pub use io::{Event, NodeConfig, NodeError, NodeInput, NodeOutput, Reason};
 use meta::Meta;
 use raft::eraftpb::Snapshot;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -95,6 +95,9 @@ pub struct Node {
     log: Log,
     hello_us: u64,
     manage_us: u64,
+    /// Until when leaders are asked to hand over to this node, and until when it keeps that.
+    asks_until_us: u64,
+    keeps_until_us: u64,
     /// The disk is quick enough.
     is_quick: bool,
     /// It is about to end.
@@ -133,6 +136,8 @@ impl Node {
             log: Log { number: start.last, ..Log::default() },
             hello_us: 0,
             manage_us: 0,
+            asks_until_us: 0,
+            keeps_until_us: 0,
             is_quick: true,
             ends: false,
             scratch: Vec::new(),
@@ -176,6 +181,7 @@ impl Node {
             NodeInput::Cut { group, cut } => self.of_group(now_us, group, Input::Cut(cut), out),
             NodeInput::Clock(group) => self.of_group(now_us, group, Input::Clock, out),
             NodeInput::Transfer { group, to } => self.transfer(now_us, group, to, out),
+            NodeInput::TakeOver => self.begin_to_take_over(now_us, out),
             NodeInput::HandOver => {
                 self.ends = true;
                 self.hand_over(now_us, out);
@@ -459,6 +465,7 @@ mod tests {
     use crate::cluster::core::message::Control;
     use crate::cluster::core::reads::ReadMode;
     use crate::cluster::core::table::{Addresses, Member};
+    use crate::limits::NODE_KEEP_US;
     use raft::StateRole;
 
     /// Three nodes whose disks and net are as fast as they are reliable.
@@ -634,6 +641,28 @@ mod tests {
         assert_eq!(trio.nodes[0].groups().count(), CLUSTER_GROUPS + 1);
         let tables: Vec<_> = trio.nodes.iter().map(|node| node.table().cloned()).collect();
         assert!(tables[0].is_some() && tables[0] == tables[1] && tables[1] == tables[2]);
+    }
+
+    #[test]
+    fn a_node_leads_what_it_was_told_to_and_gives_it_back_later() {
+        let mut trio = Trio::led();
+        trio.step(1, NodeInput::TakeOver);
+        trio.pass(60);
+        let all_lead = |trio: &Trio, at| {
+            let groups: Vec<GroupId> = trio.nodes[0].groups().map(|(group, _)| group).collect();
+            groups.into_iter().all(|group| trio.leader(group) == [at])
+        };
+        assert!(all_lead(&trio, 1));
+        trio.pass(100);
+        assert!(all_lead(&trio, 1), "the table wants others, and waits");
+        trio.step(2, NodeInput::TakeOver);
+        trio.pass(60);
+        assert!(all_lead(&trio, 2), "who is told last leads");
+        trio.now_us += NODE_KEEP_US;
+        trio.pass(800);
+        trio.expect_leaders();
+        let asked = trio.events.iter().filter(|(_, event)| matches!(event, Event::TakesOver(_)));
+        assert_eq!(asked.count(), 2);
     }
 
     #[test]

@@ -191,6 +191,8 @@ pub struct Gateway {
     progress: Mutex<Vec<Progress>>,
     /// Reads ask a majority each time (`read-mode strict`).
     is_strict: AtomicBool,
+    /// The node is to lead all that it holds (`CLUSTER FAILOVER`).
+    takes_over: AtomicBool,
     /// The node is about to end.
     is_ending: AtomicBool,
 }
@@ -207,6 +209,7 @@ impl Gateway {
             view: Mutex::default(),
             progress: Mutex::new(vec![Progress::default(); CLUSTER_GROUPS]),
             is_strict: AtomicBool::new(false),
+            takes_over: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
         })
     }
@@ -257,6 +260,18 @@ impl Gateway {
     /// The groups are further now.
     pub fn set_progress(&self, progress: Vec<Progress>) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// Asks the driver to have this node lead all that it holds.
+    pub fn take_over(&self) {
+        self.takes_over.store(true, Ordering::Relaxed);
+        // It refuses only when rung 2^64 - 2 times, and then it is rung.
+        let _ = self.bell.ring();
+    }
+
+    /// Whether that was asked for since the last call.
+    pub fn was_told_to_take_over(&self) -> bool {
+        self.takes_over.load(Ordering::Relaxed) && self.takes_over.swap(false, Ordering::Relaxed)
     }
 
     /// Asks the driver to hand over and end.

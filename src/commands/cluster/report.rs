@@ -57,6 +57,7 @@ fn cluster(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         (b"links", 2) => links(gateway, &view, reply),
         (b"myid", 2) => reply.bulk(name_of(gateway.me).as_bytes()),
         (b"replicas" | b"slaves", 3) => replicas(gateway, &view, args.get(2), reply)?,
+        (b"failover", 2 | 3) => failover(gateway, &view, args, reply)?,
         (b"keyslot", 3) => reply.int(hash_slot(args.get(2)).into()),
         (b"countkeysinslot", 3) => {
             let slot = slot_of(args.get(2))?;
@@ -83,7 +84,6 @@ fn cluster(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
             | b"setslot"
             | b"replicate"
             | b"reset"
-            | b"failover"
             | b"flushslots"
             | b"bumpepoch"
             | b"set-config-epoch"
@@ -100,6 +100,36 @@ fn cluster(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         }
         _ => return Err(CmdError::unknown_subcommand("cluster", args.get(1))),
     }
+    Ok(())
+}
+
+/// CLUSTER FAILOVER: this node is to lead every group that it holds. The leaders are asked; what
+/// they do with it is seen in CLUSTER NODES.
+fn failover(gateway: &Gateway, view: &View, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
+    let how = (args.len() > 2).then(|| args.get(2).to_ascii_lowercase());
+    match how.as_deref() {
+        None => {}
+        Some(b"force") => {
+            return Err(CmdError::text(
+                "ERR CLUSTER FAILOVER FORCE is not there: a leader that does not answer is \
+                 replaced without it, by the nodes that are left; use CLUSTER FAILOVER",
+            ));
+        }
+        Some(b"takeover") => {
+            return Err(CmdError::text(
+                "ERR CLUSTER FAILOVER TAKEOVER is not there: without a majority of the nodes it \
+                 would lose writes that were answered; bring nodes back instead",
+            ));
+        }
+        Some(_) => return Err(CmdError::Syntax),
+    }
+    if view.cluster == 0 {
+        return Err(CmdError::text(
+            "CLUSTERDOWN the cluster is not formed yet: there is nothing to take over",
+        ));
+    }
+    gateway.take_over();
+    reply.ok();
     Ok(())
 }
 

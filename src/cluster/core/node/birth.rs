@@ -181,6 +181,11 @@ impl Node {
                 }
                 _ => {}
             },
+            Some(Control::TakeOver(groups)) => {
+                if self.is_vouched_for(from) {
+                    self.asked_for(now_us, from, &groups, out);
+                }
+            }
             None => out.push(nonsense("a word of a node that cannot be read")),
         }
     }

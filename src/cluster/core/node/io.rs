@@ -83,6 +83,8 @@ pub enum NodeInput {
         /// To whom.
         to: NodeId,
     },
+    /// Has all groups that this node holds handed over to it, as far as their leaders do that.
+    TakeOver,
     /// Hands everything that is led here to others: the node is about to end.
     HandOver,
     /// The disk has become too slow to lead, or has recovered.
@@ -203,13 +205,32 @@ pub enum Event {
         group: GroupId,
         /// To whom.
         to: NodeId,
+        /// For what reason.
+        why: Reason,
     },
+    /// The leaders of so many groups were asked to hand over to this node.
+    TakesOver(usize),
     /// A leader relies on what the replica here had acknowledged and does not have: the disk lost
     /// what it had called durable.
     Lacks {
         /// Of which group.
         group: GroupId,
     },
+}
+
+/// Why a leadership is handed to another node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The table wants the other node to lead.
+    Balance,
+    /// The other node was told to take over.
+    Asked,
+    /// The disk of this node is slow.
+    SlowDisk,
+    /// This node is about to end.
+    Ends,
+    /// The driver said so.
+    Told,
 }
 
 /// Why a node cannot begin.
