@@ -305,7 +305,7 @@ fn latencystats(view: &View<'_>, out: &mut String) {
 fn cluster(view: &View<'_>, out: &mut String) {
     line!(out, "cluster_enabled:{}", u8::from(view.node.cluster.get().is_some()));
     if let Some(gateway) = view.node.cluster.get() {
-        out.push_str(&super::cluster::report::groups(gateway));
+        out.push_str(&super::cluster::report::info_lines(gateway));
     }
 }
 

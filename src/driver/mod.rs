@@ -16,6 +16,8 @@
 //! | `lanes` | requests on their way |
 //! | `links` | connections to other nodes |
 //! | [`log`] | the groups' log inside the write-ahead log |
+//! | `refill` | how far the node is with being filled again |
+//! | `status` | what is told to CLUSTER and INFO |
 //! | `state` | groups as this node has them: applied, cut, restored |
 //!
 //! Invariants: only this thread changes the keyspace; what the core asks to be durable is durable
@@ -27,8 +29,10 @@ mod lanes;
 mod links;
 pub mod log;
 mod obey;
+mod refill;
 mod setup;
 mod state;
+mod status;
 
 pub use setup::{DriverError, Setup};
 
@@ -38,7 +42,7 @@ use crate::cluster::core::node::{Node, NodeInput, NodeOutput};
 use crate::cluster::core::table::Table;
 use crate::cluster::wire::message::Message;
 use crate::commands::NodeHub;
-use crate::commands::cluster::{Gateway, NodeView, Progress, View, lease_clock_us};
+use crate::commands::cluster::{Gateway, lease_clock_us};
 use crate::limits::{
     CLUSTER_EVENTS, CLUSTER_GROUPS, CLUSTER_HAND_OVER_US, CLUSTER_LOG_BYTES, GROUP_TICK_US,
     LOG_BLOCK_BYTES, LOG_RING_BYTES, PEER_ACCEPTS,
@@ -50,8 +54,9 @@ use crate::wal::{Log, LogOptions, LogStart, SyncMode};
 use lanes::{Lanes, Leader};
 use links::{LinkEvent, Links, PeerAddress};
 use log::{GroupLog, Recovered};
+use refill::Refill;
 use state::States;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -71,10 +76,13 @@ pub struct Driver<'n> {
     outputs: VecDeque<NodeOutput>,
     scratch: Vec<NodeOutput>,
     table: Option<Arc<Table>>,
-    /// Groups that came to be led here, and those that were and are no more, since it was told.
-    gained: Vec<GroupId>,
-    lost: Vec<GroupId>,
+    /// Groups that came to be led here, and those that were and are no more, since it was told; by
+    /// who led them before, and who leads them now.
+    gained: BTreeMap<NodeId, Vec<GroupId>>,
+    lost: BTreeMap<NodeId, Vec<GroupId>>,
     next_tick_us: u64,
+    next_status_us: u64,
+    refill: Refill,
     shortening: Shortening,
     is_slow: bool,
     is_broken: bool,
@@ -89,6 +97,8 @@ struct Shortening {
     next: Option<GroupId>,
     /// Where the log ended when it was stated anew last.
     stated_at: u64,
+    /// How often that was begun.
+    cuts: u64,
 }
 
 impl<'n> Driver<'n> {
@@ -138,9 +148,11 @@ impl<'n> Driver<'n> {
             outputs: first.into(),
             scratch: Vec::new(),
             table: None,
-            gained: Vec::new(),
-            lost: Vec::new(),
+            gained: BTreeMap::new(),
+            lost: BTreeMap::new(),
             next_tick_us: now_us,
+            next_status_us: 0,
+            refill: Refill::default(),
             shortening: Shortening::default(),
             is_slow: false,
             is_broken: false,
@@ -292,24 +304,8 @@ impl<'n> Driver<'n> {
         self.step(now_us, NodeInput::Tick);
         self.links.tick(now_us);
         self.lanes.tick(now_us, &leader_of(&self.gateway, &self.links));
-        let mut progress = vec![Progress::default(); CLUSTER_GROUPS];
-        for group in 0..CLUSTER_GROUPS as GroupId {
-            let Some(core) = self.core.group(group) else { continue };
-            let leads = core.role().role == StateRole::Leader;
-            progress[usize::from(group)] = Progress {
-                is_here: true,
-                term: core.role().term,
-                commit: core.committed(),
-                applied: self.states.applied(group),
-            };
-            if leads && self.states.wants_clock(group, now_us) {
-                self.step(now_us, NodeInput::Clock(group));
-            }
-            if self.gateway.group(group).take_read() {
-                self.step(now_us, NodeInput::Reading(group));
-            }
-        }
-        self.gateway.set_progress(progress);
+        self.look_at_groups(now_us);
+        self.look_around(now_us);
         self.is_broken |= self.log.log().is_broken();
         let is_slow = self.log.is_slow(now_us, self.is_slow);
         if is_slow != self.is_slow {
@@ -337,16 +333,23 @@ impl<'n> Driver<'n> {
             }
             Some(_) => {
                 self.step(now_us, NodeInput::Checkpoint);
-                self.shortening = Shortening { next: None, stated_at: end };
+                (self.shortening.next, self.shortening.stated_at) = (None, end);
             }
             None => {
-                let most = CLUSTER_LOG_BYTES.max(4 * self.states.bytes());
+                let most = self.log_bytes_most();
                 let grown = end.saturating_sub(self.shortening.stated_at.max(self.log.begin()));
                 if grown > most / 2 && self.log.bytes() > most {
                     self.shortening.next = Some(0);
+                    self.shortening.cuts += 1;
                 }
             }
         }
+    }
+
+    /// Bytes of the log beyond which it is made shorter. All states are written anew then, so it is
+    /// a multiple of these.
+    fn log_bytes_most(&self) -> u64 {
+        CLUSTER_LOG_BYTES.max(4 * self.states.bytes())
     }
 
     fn step(&mut self, now_us: u64, input: NodeInput) {
@@ -395,36 +398,6 @@ impl<'n> Driver<'n> {
             };
             self.gateway.group(group).set_lease(lease_us);
         }
-    }
-
-    /// Tells workers how the cluster looks.
-    fn show(&self) {
-        let Some(table) = &self.table else { return };
-        let me = self.core.id();
-        let mut nodes: Vec<NodeView> = table
-            .nodes
-            .iter()
-            .map(|(&id, member)| NodeView {
-                id,
-                name: member.name.clone(),
-                host: member.addresses.host.clone(),
-                port: member.addresses.port,
-                redirect_port: member.addresses.redirect_port,
-                peer_port: member.addresses.peer_port,
-                is_linked: id == me || self.links.is_up(id),
-            })
-            .collect();
-        nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        let replicas = (0..CLUSTER_GROUPS as GroupId).map(|group| {
-            let placed = table.groups.get(&group);
-            placed.iter().flat_map(|placed| &placed.replicas).map(|home| home.node).collect()
-        });
-        self.gateway.set_view(View {
-            cluster: table.cluster,
-            version: table.version,
-            nodes,
-            replicas: replicas.collect(),
-        });
     }
 }
 

@@ -68,6 +68,8 @@ impl Driver<'_> {
             }
             NodeOutput::Restore { group, snapshot } => {
                 let index = snapshot.get_metadata().index;
+                self.refill.received(snapshot.data.len());
+                tracing::debug!(group, index, "a state came from another node");
                 self.begin(group, &snapshot);
                 self.step(now_us, NodeInput::Applied { group, index });
             }
@@ -112,8 +114,8 @@ impl Driver<'_> {
     fn lead(&mut self, now_us: u64, group: GroupId, leader: NodeId) {
         let cell = self.gateway.group(group);
         match (cell.leader() == self.gateway.me, leader == self.gateway.me) {
-            (false, true) => self.gained.push(group),
-            (true, false) => self.lost.push(group),
+            (false, true) => self.gained.entry(cell.leader()).or_default().push(group),
+            (true, false) => self.lost.entry(leader).or_default().push(group),
             _ => {}
         }
         cell.set_leader(leader);
@@ -121,13 +123,25 @@ impl Driver<'_> {
     }
 
     pub(super) fn tell_leads(&mut self) {
-        let (gained, lost) = (std::mem::take(&mut self.gained), std::mem::take(&mut self.lost));
-        if !gained.is_empty() {
-            tracing::info!("elected to lead the groups {gained:?}");
+        for (before, groups) in std::mem::take(&mut self.gained) {
+            match self.name_of(before) {
+                Some(name) => tracing::info!("elected to lead the groups {groups:?} after {name}"),
+                None => tracing::info!("elected to lead the groups {groups:?}: they had no leader"),
+            }
         }
-        if !lost.is_empty() {
-            tracing::info!("leads the groups {lost:?} no more");
+        for (now, groups) in std::mem::take(&mut self.lost) {
+            match self.name_of(now) {
+                Some(name) => tracing::info!("leads the groups {groups:?} no more: {name} does"),
+                None => tracing::info!(
+                    "leads the groups {groups:?} no more: it heard of no majority in time, or of \
+                     an election"
+                ),
+            }
         }
+    }
+
+    fn name_of(&self, node: NodeId) -> Option<&str> {
+        Some(self.table.as_ref()?.nodes.get(&node)?.name.as_str())
     }
 
     fn send(&mut self, to: NodeId, message: PeerMessage) {

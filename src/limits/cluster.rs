@@ -54,6 +54,11 @@ pub const PEER_PART_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a message between nodes; a longer one is refused, and its connection closed.
 pub const PEER_MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// Microseconds between two looks at how far replicas are, for INFO.
+pub const CLUSTER_STATUS_US: u64 = 1_000_000;
+/// Microseconds between two lines in the log on how far a node is with being filled again.
+pub const CLUSTER_REFILL_TOLD_US: u64 = 10_000_000;
+
 /// The largest index, term, id or version that a peer or a file may name: more than is ever
 /// reached, and far from where a sum of two would overflow. What is larger cannot be read.
 pub const CLUSTER_NUMBER_MAX: u64 = 1 << 60;

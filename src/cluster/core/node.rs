@@ -237,6 +237,11 @@ impl Node {
         self.replicas.iter().map(|(&group, replica)| (group, &replica.core))
     }
 
+    /// The node on which a replica lives, as far as the table knows it.
+    pub fn home_of(&self, replica: u64) -> Option<NodeId> {
+        self.homes.get(&replica).map(|(_, node)| *node)
+    }
+
     /// The record from which on the log must be kept, and the group that needs it if that is one;
     /// nothing may be let go before there is a durable checkpoint (C13).
     pub fn needed_from(&self) -> (u64, Option<GroupId>) {
@@ -403,8 +408,7 @@ impl Node {
             Output::WantSnapshot => out.push(NodeOutput::WantSnapshot { group }),
             Output::Wrong(_, Wrong::Lacks) => out.push(NodeOutput::Event(Event::Lacks { group })),
             Output::Wrong(from, Wrong::Nonsense(why)) => {
-                let from = self.homes.get(&from).map(|(_, node)| *node);
-                out.extend(from.map(|from| NodeOutput::Nonsense { from, why }));
+                out.extend(self.home_of(from).map(|from| NodeOutput::Nonsense { from, why }));
             }
         }
     }
@@ -424,7 +428,7 @@ impl Node {
     }
 
     fn tell_role(&mut self, group: GroupId, role: Role, out: &mut Vec<NodeOutput>) {
-        let leader = self.homes.get(&role.leader).map(|(_, node)| *node);
+        let leader = self.home_of(role.leader);
         let Some(replica) = self.replicas.get_mut(&group) else { return };
         if replica.told != Some((role, leader)) {
             replica.told = Some((role, leader));

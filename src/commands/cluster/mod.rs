@@ -178,6 +178,60 @@ pub struct Progress {
     pub applied: u64,
 }
 
+/// How far things are that are looked at now and then, for INFO.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    /// How far the others are in the groups that are led here, in the order of their ids.
+    pub followers: Vec<Follower>,
+    /// This node gets from others what it lost.
+    pub refilling: Option<Refilling>,
+    /// Bytes of the node's log, and beyond which it is made shorter.
+    pub log_bytes: u64,
+    /// The same as a bound.
+    pub log_bytes_most: u64,
+    /// The group whose entries are the oldest that the log is kept for; 64 is the meta group.
+    pub log_pinned_by: Option<u16>,
+    /// Groups were cut to make the log shorter, so often.
+    pub log_cuts: u64,
+}
+
+/// How far another node is in the groups that are led here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Follower {
+    /// Which node.
+    pub node: u64,
+    /// Groups that are led here and that it holds.
+    pub groups: u64,
+    /// Groups of these in which it lacks entries.
+    pub behind: u64,
+    /// Entries that it lacks, in all of them.
+    pub entries: u64,
+    /// Groups of which it is being sent a snapshot.
+    pub snapshots: u64,
+}
+
+/// How far a node is with being filled again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refilling {
+    /// Groups that it is to hold.
+    pub groups: u64,
+    /// Groups that it has.
+    pub done: u64,
+    /// Bytes of states that came.
+    pub bytes: u64,
+    /// The same for each second.
+    pub bytes_per_second: u64,
+    /// Seconds that it still takes, if that can be guessed.
+    pub eta_s: Option<u64>,
+}
+
+impl Refilling {
+    /// Groups that it has, of a hundred.
+    pub fn percent(&self) -> u64 {
+        self.done * 100 / self.groups.max(1)
+    }
+}
+
 /// Where workers and the driver meet.
 pub struct Gateway {
     /// This node.
@@ -189,6 +243,7 @@ pub struct Gateway {
     bell: EventFd,
     view: Mutex<Arc<View>>,
     progress: Mutex<Vec<Progress>>,
+    status: Mutex<Status>,
     /// Reads ask a majority each time (`read-mode strict`).
     is_strict: AtomicBool,
     /// The node is to lead all that it holds (`CLUSTER FAILOVER`).
@@ -208,6 +263,7 @@ impl Gateway {
             bell: EventFd::new()?,
             view: Mutex::default(),
             progress: Mutex::new(vec![Progress::default(); CLUSTER_GROUPS]),
+            status: Mutex::default(),
             is_strict: AtomicBool::new(false),
             takes_over: AtomicBool::new(false),
             is_ending: AtomicBool::new(false),
@@ -260,6 +316,16 @@ impl Gateway {
     /// The groups are further now.
     pub fn set_progress(&self, progress: Vec<Progress>) {
         *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    }
+
+    /// How far things are.
+    pub fn status(&self) -> Status {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Things are further now.
+    pub fn set_status(&self, status: Status) {
+        *self.status.lock().unwrap_or_else(PoisonError::into_inner) = status;
     }
 
     /// Asks the driver to have this node lead all that it holds.

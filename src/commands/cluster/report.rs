@@ -4,7 +4,7 @@
 //! this node knows. The ports that are named are those that answer where keys are. Changing members
 //! and moving slots are not there; they answer an error.
 
-use super::{Gateway, NodeView, Progress, View};
+use super::{Follower, Gateway, NodeView, Progress, Refilling, View};
 use crate::commands::session::Cx;
 use crate::commands::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
 use crate::engine::CmdError;
@@ -282,12 +282,52 @@ fn info(gateway: &Gateway, view: &View) -> String {
     )
 }
 
-/// The groups as INFO shows them, a line each: who leads, and how far this node is.
-pub fn groups(gateway: &Gateway) -> String {
-    let view = gateway.view();
-    let mut out = String::new();
+/// What INFO shows of the cluster: the node's log, how far others are, how far this node is with
+/// being filled again, and a line for each group: who leads, and how far this node is.
+pub fn info_lines(gateway: &Gateway) -> String {
+    let (view, status) = (gateway.view(), gateway.status());
+    let pinned = status.log_pinned_by.map_or("none".into(), |group| group.to_string());
+    let mut out = format!(
+        "cluster_log_bytes:{}\r\ncluster_log_bytes_most:{}\r\ncluster_log_pinned_by:{pinned}\r\n\
+         cluster_log_cuts:{}\r\ncluster_refill_in_progress:{}\r\n",
+        status.log_bytes,
+        status.log_bytes_most,
+        status.log_cuts,
+        u8::from(status.refilling.is_some())
+    );
+    refill(status.refilling, &mut out);
+    for Follower { node: id, groups, behind, entries, snapshots } in status.followers {
+        let Some(node) = node(&view, id) else { continue };
+        let link = if node.is_linked { "up" } else { "down" };
+        // Writing to a String cannot fail.
+        let _ = write!(
+            out,
+            "cluster_node_{}:link={link},groups={groups},behind={behind},entries={entries},\
+             snapshots={snapshots}\r\n",
+            node.name
+        );
+    }
+    groups(gateway, &view, &mut out);
+    out
+}
+
+fn refill(refilling: Option<Refilling>, out: &mut String) {
+    let Some(refilling) = refilling else { return };
+    let Refilling { groups, done, bytes, bytes_per_second, eta_s } = refilling;
+    let eta = eta_s.map_or("-1".into(), |seconds| seconds.to_string());
+    // Writing to a String cannot fail.
+    let _ = write!(
+        out,
+        "cluster_refill_groups:{groups}\r\ncluster_refill_groups_done:{done}\r\n\
+         cluster_refill_percent:{}\r\ncluster_refill_bytes:{bytes}\r\n\
+         cluster_refill_bytes_per_sec:{bytes_per_second}\r\ncluster_refill_eta_seconds:{eta}\r\n",
+        refilling.percent()
+    );
+}
+
+fn groups(gateway: &Gateway, view: &View, out: &mut String) {
     for (group, here) in (0..).zip(gateway.progress()) {
-        let leader = node(&view, gateway.group(group).leader());
+        let leader = node(view, gateway.group(group).leader());
         let leader = leader.map_or("none", |node| node.name.as_str());
         let lease = u8::from(gateway.group(group).may_read());
         let Progress { is_here, term, commit, applied } = here;
@@ -302,7 +342,6 @@ pub fn groups(gateway: &Gateway) -> String {
             false => write!(out, "cluster_group_{group}:leader={leader}\r\n"),
         };
     }
-    out
 }
 
 fn links(gateway: &Gateway, view: &View, reply: &mut Reply<'_>) {

@@ -3,6 +3,7 @@
 use super::Group;
 use crate::cluster::core::replace::{is_settled, next_change};
 use crate::limits::GROUP_CAUGHT_UP_ENTRIES;
+use raft::ProgressState;
 
 impl Group {
     /// The voter to hand the leadership to, if this replica leads: who has most of the log.
@@ -21,6 +22,17 @@ impl Group {
             self.lease.end(self.role.term);
             self.raw.transfer_leader(to);
         }
+    }
+
+    /// For each other replica, if this one leads: its id, how many entries it lacks, and whether it
+    /// is being sent a snapshot.
+    pub fn followers(&self) -> impl Iterator<Item = (u64, u64, bool)> {
+        let (raft, last) = (&self.raw.raft, self.raw.raft.raft_log.last_index());
+        let others = raft.prs().iter().filter(|(id, _)| self.leads() && **id != raft.id);
+        others.map(move |(id, progress)| {
+            let is_snapshot = progress.state == ProgressState::Snapshot;
+            (*id, last.saturating_sub(progress.matched), is_snapshot)
+        })
     }
 
     /// True if this replica leads, and `other` has nearly all of the log and is there.
