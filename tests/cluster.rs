@@ -367,6 +367,57 @@ fn a_node_that_lags_far_behind_comes_back_by_a_snapshot() {
     assert_eq!(call(&mut client, "STRLEN {one}7"), Value::Int(64 * 1024));
 }
 
+/// A node is away while much more is written than a log may hold: the log of the others stays short
+/// all the same, and the one that lags gets a snapshot.
+#[test]
+fn a_log_stays_short_whoever_lags() {
+    let mut cluster =
+        Cluster::start_with(&["--wal-max-bytes", "4mb", "--wal-segment-bytes", "1mb"]);
+    cluster.kill(2);
+    let value = "v".repeat(64 * 1024);
+    let mut client = cluster.client(0);
+    let times = |client: &mut Client| info_number(client, "cluster_log_shortened");
+    let mut written = 0;
+    while times(&mut client) < 2 {
+        assert!(written < 10_000, "{} bytes and not made shorter", written * value.len());
+        for _ in 0..20 {
+            written += 1;
+            let reply = client.call(&["SET", &format!("key:{}", written % 16), &value]);
+            let reply = reply.expect("a reply");
+            assert!(reply == simple("OK") || is_error(&reply, "TRYAGAIN"), "{reply:?}");
+        }
+    }
+    cluster.wait_until("a short log", || {
+        let most = info_number(&mut client, "cluster_log_bytes_most");
+        let on_disk: u64 = std::fs::read_dir(cluster.data(0))
+            .expect("it is there")
+            .map(|entry| entry.expect("a file"))
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("log-"))
+            .map(|entry| entry.metadata().expect("it has a size").len())
+            .sum();
+        // Files are as long as they are, and some wait to be used again.
+        let long = info_number(&mut client, "cluster_log_bytes");
+        println!("the log: {long} bytes, {most} at most, {on_disk} on disk");
+        long <= most && on_disk <= 3 * most
+    });
+    assert_eq!(call(&mut client, "SET last 1"), simple("OK"));
+    cluster.start_node(2);
+    cluster.wait_until_whole();
+    cluster.kill(0);
+    cluster.wait_until_whole();
+    let mut client = cluster.client(2);
+    assert_eq!(call(&mut client, "GET last"), bulk("1"));
+    assert_eq!(call(&mut client, "STRLEN key:7"), Value::Int(64 * 1024));
+}
+
+/// A number that INFO shows.
+fn info_number(client: &mut Client, field: &str) -> u64 {
+    let info = text(client.call(&["INFO", "cluster"]).ok());
+    let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = line.unwrap_or_else(|| panic!("no {field} in {info}"));
+    value.trim().parse().unwrap_or_else(|_| panic!("{field}: {value}"))
+}
+
 /// An empty directory under an old name is a new replica: it gets everything from the others before
 /// it counts for anything.
 #[test]

@@ -37,15 +37,15 @@ mod status;
 pub use setup::{DriverError, Setup};
 
 use crate::cluster::core::StateRole;
-use crate::cluster::core::message::{GroupId, NodeId, PeerMessage};
+use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
 use crate::cluster::core::node::{Node, NodeInput, NodeOutput};
 use crate::cluster::core::table::Table;
 use crate::cluster::wire::message::Message;
 use crate::commands::NodeHub;
 use crate::commands::cluster::{Gateway, lease_clock_us};
 use crate::limits::{
-    CLUSTER_EVENTS, CLUSTER_GROUPS, CLUSTER_HAND_OVER_US, CLUSTER_LOG_BYTES, GROUP_TICK_US,
-    LOG_BLOCK_BYTES, LOG_RING_BYTES, PEER_ACCEPTS,
+    CLUSTER_EVENTS, CLUSTER_GROUPS, CLUSTER_HAND_OVER_US, CLUSTER_LOG_BYTES, CLUSTER_SHORTEN_BYTES,
+    CLUSTER_SHORTEN_US, GROUP_TICK_US, LOG_BLOCK_BYTES, LOG_RING_BYTES, PEER_ACCEPTS,
 };
 use crate::sys::disk::Disk;
 use crate::sys::epoll::{Epoll, Events, Interest};
@@ -93,12 +93,12 @@ pub struct Driver<'n> {
 /// How far the node is with making its log shorter.
 #[derive(Default)]
 struct Shortening {
-    /// The group that is cut next, while all are cut before a checkpoint.
-    next: Option<GroupId>,
+    /// Nothing is done before.
+    next_us: u64,
     /// Where the log ended when it was stated anew last.
     stated_at: u64,
-    /// How often that was begun.
-    cuts: u64,
+    /// How often that was done.
+    count: u64,
 }
 
 impl<'n> Driver<'n> {
@@ -320,36 +320,43 @@ impl<'n> Driver<'n> {
         self.shorten(now_us);
     }
 
-    /// Lets go of the log in front of what is needed. Where it has grown long, groups are cut, one
-    /// a tick, and then everything is stated anew.
+    /// Lets go of the log in front of what is needed. Where it has grown too long, the groups for
+    /// whose entries it is kept are cut; where none pins it, everything is stated anew.
     fn shorten(&mut self, now_us: u64) {
-        let (needed, _) = self.core.needed_from();
+        let (needed, pinned_by) = self.core.needed_from();
         self.log.let_go(needed);
-        let end = self.log.log().end();
-        match self.shortening.next {
-            Some(group) if usize::from(group) < CLUSTER_GROUPS => {
-                self.states.freshen(group);
-                self.shortening.next = Some(group + 1);
-            }
-            Some(_) => {
-                self.step(now_us, NodeInput::Checkpoint);
-                (self.shortening.next, self.shortening.stated_at) = (None, end);
-            }
-            None => {
-                let most = self.log_bytes_most();
-                let grown = end.saturating_sub(self.shortening.stated_at.max(self.log.begin()));
-                if grown > most / 2 && self.log.bytes() > most {
-                    self.shortening.next = Some(0);
-                    self.shortening.cuts += 1;
+        let most = self.log_bytes_most();
+        if self.log.bytes() <= most || now_us < self.shortening.next_us {
+            return;
+        }
+        // What is begun now helps when it is durable.
+        self.shortening.next_us = now_us + CLUSTER_SHORTEN_US;
+        if pinned_by.is_some_and(|group| group != META) {
+            let mut bytes = 0;
+            for (_, group) in self.core.pins() {
+                if bytes < CLUSTER_SHORTEN_BYTES && group != META {
+                    bytes += self.states.freshen(group);
                 }
             }
+            return;
+        }
+        let end = self.log.log().end();
+        let grown = end.saturating_sub(self.shortening.stated_at.max(self.log.begin()));
+        if pinned_by.is_some() || grown > most / 2 {
+            self.step(now_us, NodeInput::Checkpoint);
+            self.shortening.stated_at = end;
+            self.shortening.count += 1;
         }
     }
 
-    /// Bytes of the log beyond which it is made shorter. All states are written anew then, so it is
-    /// a multiple of these.
+    /// Bytes of the log beyond which it is made shorter (C14). All states are written anew then, so
+    /// it is a multiple of these.
     fn log_bytes_most(&self) -> u64 {
-        CLUSTER_LOG_BYTES.max(4 * self.states.bytes())
+        let wanted = match self.hub.service.config.values().bytes("wal-max-bytes") {
+            0 => CLUSTER_LOG_BYTES,
+            bytes => bytes,
+        };
+        wanted.max(4 * self.states.bytes())
     }
 
     fn step(&mut self, now_us: u64, input: NodeInput) {

@@ -141,10 +141,12 @@ impl<'n> States<'n> {
         self.groups[usize::from(group)].is_wanted = true;
     }
 
-    /// Has the group cut if anything was applied since the last time.
-    pub(super) fn freshen(&mut self, group: GroupId) {
+    /// Has the group cut if anything was applied since the last time; returns the bytes of its
+    /// state, as it was cut last.
+    pub(super) fn freshen(&mut self, group: GroupId) -> usize {
         let state = &mut self.groups[usize::from(group)];
         state.is_wanted |= state.applied > state.cut;
+        state.state_bytes
     }
 
     /// Bytes of all states, as they were cut last.

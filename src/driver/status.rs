@@ -46,7 +46,7 @@ impl Driver<'_> {
             log_bytes: self.log.bytes(),
             log_bytes_most: self.log_bytes_most(),
             log_pinned_by: self.core.needed_from().1,
-            log_cuts: self.shortening.cuts,
+            log_shortened: self.shortening.count,
         };
         self.gateway.set_status(status);
     }

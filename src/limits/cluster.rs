@@ -54,6 +54,10 @@ pub const PEER_PART_BYTES_MAX: usize = 128 * 1024;
 /// Bytes of a message between nodes; a longer one is refused, and its connection closed.
 pub const PEER_MESSAGE_BYTES_MAX: usize = 1024 * 1024 * 1024;
 
+/// Microseconds between two steps of making a node's log shorter: the first is durable by then.
+pub const CLUSTER_SHORTEN_US: u64 = 200_000;
+/// Bytes of states that such a step cuts, or one group.
+pub const CLUSTER_SHORTEN_BYTES: usize = 8 * 1024 * 1024;
 /// Microseconds between two looks at how far replicas are, for INFO.
 pub const CLUSTER_STATUS_US: u64 = 1_000_000;
 /// Microseconds between two lines in the log on how far a node is with being filled again.
@@ -62,12 +66,12 @@ pub const CLUSTER_REFILL_TOLD_US: u64 = 10_000_000;
 /// The largest index, term, id or version that a peer or a file may name: more than is ever
 /// reached, and far from where a sum of two would overflow. What is larger cannot be read.
 pub const CLUSTER_NUMBER_MAX: u64 = 1 << 60;
+/// The largest of these that a peer may bring in: what is counted on from there can be read again.
+pub const CLUSTER_PEER_NUMBER_MAX: u64 = CLUSTER_NUMBER_MAX / 2;
 /// The latest log time, in microseconds since 1970: in the year 2255. What is later is refused.
 pub const CLUSTER_TIME_US_MAX: u64 = 1 << 53;
 /// Nodes of a cluster; a table, or a list of a node, that names more cannot be read.
 pub const CLUSTER_NODES_MAX: usize = 64;
-/// The largest of these that a peer may bring in: what is counted on from there can be read again.
-pub const CLUSTER_PEER_NUMBER_MAX: u64 = CLUSTER_NUMBER_MAX / 2;
 /// Bytes of a node's name; a longer one is refused.
 pub const CLUSTER_NAME_BYTES_MAX: usize = 128;
 /// Bytes of the name of a node's machine; a longer one is refused.

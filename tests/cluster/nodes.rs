@@ -22,13 +22,22 @@ pub struct Cluster {
     home: tempfile::TempDir,
     ports: [u16; NODES],
     nodes: [Option<Child>; NODES],
+    /// Flags that all nodes are started with, beside the usual ones.
+    pub flags: Vec<String>,
 }
 
 impl Cluster {
     /// Starts one and waits until every group has a leader, as every node sees it.
     pub fn start() -> Cluster {
+        Cluster::start_with(&[])
+    }
+
+    /// The same with flags for all nodes.
+    pub fn start_with(flags: &[&str]) -> Cluster {
         let home = tempfile::tempdir().expect("a directory");
-        let mut cluster = Cluster { home, ports: free_ports(), nodes: [None, None, None] };
+        let (ports, nodes) = (free_ports(), [None, None, None]);
+        let flags = flags.iter().map(ToString::to_string).collect();
+        let mut cluster = Cluster { home, ports, nodes, flags };
         (0..NODES).for_each(|at| cluster.start_node(at));
         cluster.wait_until_whole();
         cluster
@@ -61,6 +70,7 @@ impl Cluster {
             .args(["--port", &self.ports[at].to_string(), "--node", &format!("node-{at}")])
             .args(["--peers", &peers.join(","), "--threads", "1"])
             .args(own_ports)
+            .args(&self.flags)
             .arg("--dir")
             .arg(data)
             .stdin(Stdio::null())

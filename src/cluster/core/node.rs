@@ -252,6 +252,17 @@ impl Node {
         self.replicas.iter().filter_map(oldest).chain([checkpoint]).min().unwrap_or(checkpoint)
     }
 
+    /// The groups whose entries stand in front of the last checkpoint, by the record of the oldest:
+    /// cutting them lets go of the log up to there.
+    pub fn pins(&self) -> Vec<(u64, GroupId)> {
+        let oldest =
+            |(&group, replica): (&GroupId, &Replica)| Some((replica.places.oldest()?, group));
+        let is_pin = |(number, _): &(u64, GroupId)| *number < self.log.checkpoint;
+        let mut pins: Vec<_> = self.replicas.iter().filter_map(oldest).filter(is_pin).collect();
+        pins.sort_unstable();
+        pins
+    }
+
     fn tick(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
         self.every_group(now_us, out, |_| Some(Input::Tick));
         self.advance_birth(now_us, out);

@@ -191,8 +191,8 @@ pub struct Status {
     pub log_bytes_most: u64,
     /// The group whose entries are the oldest that the log is kept for; 64 is the meta group.
     pub log_pinned_by: Option<u16>,
-    /// Groups were cut to make the log shorter, so often.
-    pub log_cuts: u64,
+    /// How often everything was stated anew so that the log could become shorter.
+    pub log_shortened: u64,
 }
 
 /// How far another node is in the groups that are led here.

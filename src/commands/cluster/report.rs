@@ -289,10 +289,10 @@ pub fn info_lines(gateway: &Gateway) -> String {
     let pinned = status.log_pinned_by.map_or("none".into(), |group| group.to_string());
     let mut out = format!(
         "cluster_log_bytes:{}\r\ncluster_log_bytes_most:{}\r\ncluster_log_pinned_by:{pinned}\r\n\
-         cluster_log_cuts:{}\r\ncluster_refill_in_progress:{}\r\n",
+         cluster_log_shortened:{}\r\ncluster_refill_in_progress:{}\r\n",
         status.log_bytes,
         status.log_bytes_most,
-        status.log_cuts,
+        status.log_shortened,
         u8::from(status.refilling.is_some())
     );
     refill(status.refilling, &mut out);

@@ -42,7 +42,8 @@ pub(super) const ROWS: &[Directive] = &[
         "wal-max-bytes",
         Kind::memory(0),
         "0",
-        "Bytes of the log that ask for a snapshot; at twice that, writes are refused. 0: none.",
+        "Bytes of the log that ask for a snapshot; at twice that, writes are refused. 0: none. In \
+         a cluster: bytes from which on it is made shorter; 0: 256mb.",
     ),
     row(
         "appendfilename",
