@@ -399,6 +399,9 @@ pub const GROUP_ELECTION_US: u64 = GROUP_ELECTION_TICKS as u64 * GROUP_TICK_US;
 pub const GROUP_LEASE_US: u64 = GROUP_ELECTION_US * 8 / 10;
 /// Microseconds after the last read during which a leader keeps its lease up.
 pub const GROUP_READ_IDLE_US: u64 = 1_000_000;
+/// Log time runs faster or slower than the clock of its leader by one part of so many at most, to
+/// come nearer to wall time: 5 %.
+pub const GROUP_SLEW_PART: u64 = 20;
 /// Rounds of read-index that one group has under way; further reads wait for the next round.
 pub const GROUP_ROUNDS_MAX: usize = 4;
 /// Bytes of one entry of a group's log; requests that wait together share one up to this size. A

@@ -418,6 +418,69 @@ fn info_number(client: &mut Client, field: &str) -> u64 {
     value.trim().parse().unwrap_or_else(|_| panic!("{field}: {value}"))
 }
 
+/// The wall clocks of all nodes jump by years, there and back: no key ends by it, on no node, not
+/// even where one is killed, or begins with a wrong clock.
+#[test]
+fn a_jump_of_the_wall_clock_ends_no_key() {
+    let Some(library) = faketime() else {
+        println!("SKIPPED: libfaketime is not installed; nothing was tested here");
+        return;
+    };
+    let mut cluster = Cluster::prepare(&[]);
+    let wall = cluster.file("wall");
+    let set_wall = |text: &str| std::fs::write(&wall, text).expect("a file");
+    set_wall("+0");
+    for (name, value) in [
+        ("LD_PRELOAD", library.as_str()),
+        ("FAKETIME_TIMESTAMP_FILE", wall.to_str().expect("a path")),
+        ("FAKETIME_NO_CACHE", "1"),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
+    ] {
+        cluster.environment.push((name.into(), value.into()));
+    }
+    cluster.begin();
+    let since_1970 = std::time::UNIX_EPOCH.elapsed().expect("after 1970");
+    let at = since_1970.as_secs() + 1000;
+    let mut client = cluster.client(0);
+    assert_eq!(call(&mut client, "SET in 1 EX 1000"), simple("OK"));
+    assert_eq!(call(&mut client, "SET at 1"), simple("OK"));
+    assert_eq!(call(&mut client, &format!("EXPIREAT at {at}")), Value::Int(1));
+    for (jump, killed) in [("+3650d", 0), ("+0", 1), ("-3650d", 2)] {
+        let heard = cluster.said(1).matches("the wall clock jumped").count();
+        set_wall(jump);
+        if jump != "+0" {
+            cluster.wait_until("a jump that is noticed", || {
+                cluster.said(1).matches("the wall clock jumped").count() > heard
+            });
+        }
+        std::thread::sleep(Duration::from_secs(1));
+        keys_are_far_from_their_end(&cluster, jump);
+        cluster.kill(killed);
+        cluster.wait_until_whole();
+        keys_are_far_from_their_end(&cluster, jump);
+        cluster.start_node(killed);
+        cluster.wait_until_whole();
+        keys_are_far_from_their_end(&cluster, jump);
+    }
+}
+
+fn keys_are_far_from_their_end(cluster: &Cluster, jump: &str) {
+    for at in (0..NODES).filter(|&at| cluster.process_id(at).is_some()) {
+        for key in ["in", "at"] {
+            let left = call(&mut cluster.client(at), &format!("TTL {key}"));
+            let is_far = matches!(left, Value::Int(700..=1010));
+            assert!(is_far, "{key} at node {at} after {jump}: {left:?}");
+        }
+    }
+}
+
+/// The library that shows programs another wall clock.
+fn faketime() -> Option<String> {
+    let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib"];
+    let paths = folders.map(|folder| format!("{folder}/faketime/libfaketimeMT.so.1"));
+    paths.into_iter().find(|path| std::path::Path::new(path).exists())
+}
+
 /// An empty directory under an old name is a new replica: it gets everything from the others before
 /// it counts for anything.
 #[test]

@@ -301,6 +301,8 @@ impl<'n> Driver<'n> {
     }
 
     fn tick(&mut self, now_us: u64) {
+        let wall_us = self.hub.service.engine.clock.now_us();
+        self.step(now_us, NodeInput::Wall(wall_us));
         self.step(now_us, NodeInput::Tick);
         self.links.tick(now_us);
         self.lanes.tick(now_us, &leader_of(&self.gateway, &self.links));

@@ -24,6 +24,8 @@ pub struct Cluster {
     nodes: [Option<Child>; NODES],
     /// Flags that all nodes are started with, beside the usual ones.
     pub flags: Vec<String>,
+    /// What the environment of all nodes holds, beside the usual.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -34,13 +36,28 @@ impl Cluster {
 
     /// The same with flags for all nodes.
     pub fn start_with(flags: &[&str]) -> Cluster {
+        let mut cluster = Cluster::prepare(flags);
+        cluster.begin();
+        cluster
+    }
+
+    /// A cluster that does not run yet.
+    pub fn prepare(flags: &[&str]) -> Cluster {
         let home = tempfile::tempdir().expect("a directory");
         let (ports, nodes) = (free_ports(), [None, None, None]);
         let flags = flags.iter().map(ToString::to_string).collect();
-        let mut cluster = Cluster { home, ports, nodes, flags };
-        (0..NODES).for_each(|at| cluster.start_node(at));
-        cluster.wait_until_whole();
-        cluster
+        Cluster { home, ports, nodes, flags, environment: Vec::new() }
+    }
+
+    /// Starts all nodes and waits until every group has a leader.
+    pub fn begin(&mut self) {
+        (0..NODES).for_each(|at| self.start_node(at));
+        self.wait_until_whole();
+    }
+
+    /// A file for the time of the test.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.home.path().join(name)
     }
 
     /// Starts a node on what it has.
@@ -71,6 +88,7 @@ impl Cluster {
             .args(["--peers", &peers.join(","), "--threads", "1"])
             .args(own_ports)
             .args(&self.flags)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .arg("--dir")
             .arg(data)
             .stdin(Stdio::null())

@@ -21,6 +21,10 @@ impl World {
         if self.now >= HEALED {
             return;
         }
+        if self.walls.below(4) == 0 {
+            let node = self.walls.below(NODES as u64) as usize;
+            self.wall_jumps(node);
+        }
         let pause = 100 * MS + self.rng.below(900 * MS);
         self.after(pause, Event::Fault);
         let node = self.rng.below(NODES as u64) as usize;
@@ -129,6 +133,15 @@ impl World {
         self.at(forgets_at, Event::Forget { leader, node: forgets });
     }
 
+    /// The wall clock of a node is set, to hours before or behind. Other clocks run on.
+    fn wall_jumps(&mut self, node: usize) {
+        self.count("wall clock jumps");
+        let hours = 3600 * SECOND;
+        let ahead_us = self.walls.below(20 * hours) as i64 - 10 * hours as i64;
+        self.nodes[node].clock.wall_ahead_us = ahead_us;
+        self.trace(|| format!("node {node}: its wall clock is {ahead_us} us ahead"));
+    }
+
     /// A node restarts at once, and is cut off from another.
     pub fn forget(&mut self, leader: usize, node: usize) {
         if self.nodes[node].is_up() && self.nodes[node].stopped_until <= self.now {
@@ -192,6 +205,7 @@ impl World {
     pub fn heal(&mut self) {
         self.net.heal();
         for node in &mut self.nodes {
+            node.clock.wall_ahead_us = 0;
             node.disk.latency_us = 200;
             node.fuse = None;
         }

@@ -9,17 +9,27 @@ use dse::cluster::core::table::Addresses;
 use dse::cluster::core::{Group, Node as Core, NodeConfig, Snapshot, StateRole, entry};
 use std::collections::VecDeque;
 
+/// Wall time at the beginning of a simulation.
+pub const BORN_US: u64 = 1_000_000;
+
 /// A clock that runs while the node is stopped or down, at a rate of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
     pub offset_us: u64,
     /// Millionths of a microsecond of this clock for each of real time.
     pub rate_ppm: u64,
+    /// How far its wall clock is ahead of the right one. It jumps.
+    pub wall_ahead_us: i64,
 }
 
 impl Clock {
     pub fn at(&self, now: u64) -> u64 {
         self.offset_us + (u128::from(now) * u128::from(self.rate_ppm) / 1_000_000) as u64
+    }
+
+    /// Microseconds since 1970 by its wall clock. The simulation begins a second after that.
+    pub fn wall(&self, now: u64) -> u64 {
+        (BORN_US + now).saturating_add_signed(self.wall_ahead_us)
     }
 
     /// Real time for a time by this clock.

@@ -40,6 +40,8 @@ pub struct Watch {
     tables: HashMap<u64, u64>,
     pub cluster: Option<u64>,
     pub wrong: Option<String>,
+    /// Real time.
+    pub now: u64,
 }
 
 impl Watch {
@@ -49,6 +51,7 @@ impl Watch {
             tables: HashMap::new(),
             cluster: None,
             wrong: None,
+            now: 0,
         }
     }
 
@@ -154,6 +157,12 @@ impl Watch {
     pub fn time(&mut self, group: usize, before_us: u64, time_us: u64) {
         self.expect(time_us >= before_us, || {
             format!("group {group}: log time goes back from {before_us} to {time_us}")
+        });
+        // Clocks are fast by 1.1 at most, and log time by 5 % of that, whatever wall clocks say.
+        let now = self.now;
+        let most_us = super::node::BORN_US + now * 116 / 100 + 1_000_000;
+        self.expect(time_us <= most_us, || {
+            format!("group {group}: log time runs ahead: {time_us} at {now}")
         });
     }
 

@@ -9,7 +9,7 @@ use super::clients::Clients;
 use super::disk::{Found, before};
 use super::faults::Replacing;
 use super::net::{NODES, Net};
-use super::node::{Clock, Node, Replica, Work, config, name, restored};
+use super::node::{BORN_US, Clock, Node, Replica, Work, config, name, restored};
 use super::queue::{Event, Queue};
 use super::watch::Watch;
 use dse::cluster::core::fate::Fate;
@@ -36,6 +36,8 @@ const LOG_BYTES: usize = 24 * 1024;
 /// A simulation under way.
 pub struct World {
     pub rng: SplitMix64,
+    /// Chance of what wall clocks do: nothing else depends on it.
+    pub walls: SplitMix64,
     pub now: u64,
     queue: Queue,
     pub nodes: Vec<Node>,
@@ -65,11 +67,13 @@ impl World {
         let mut rng = SplitMix64::new(seed);
         let nodes = (0..NODES).map(|_| {
             let rate = 1_000_000 + rng.below(rate_ppm - 1_000_000 + 1);
-            Node::new(Clock { offset_us: rng.below(1000 * SECOND), rate_ppm: rate })
+            let offset_us = rng.below(1000 * SECOND);
+            Node::new(Clock { offset_us, rate_ppm: rate, wall_ahead_us: 0 })
         });
         let nodes = nodes.collect();
         let mut world = World {
             rng,
+            walls: SplitMix64::new(!seed),
             now: 0,
             queue: Queue::default(),
             nodes,
@@ -122,6 +126,8 @@ impl World {
         match event {
             Event::Tick { node, life } => {
                 if self.is_now(node, life, |life| Event::Tick { node, life }) {
+                    let wall_us = self.nodes[node].clock.wall(self.now);
+                    self.drive(node, NodeInput::Wall(wall_us));
                     self.drive(node, NodeInput::Tick);
                 }
                 let period = self.nodes[node].clock.real(50 * MS);
@@ -415,6 +421,7 @@ impl World {
             match work {
                 Work::Apply(entries) => {
                     for entry in entries {
+                        self.watch.now = self.now;
                         apply(group, replica, &mut self.watch, &entry, &mut answers);
                     }
                 }
@@ -485,7 +492,7 @@ impl World {
             }
         };
         self.trace(|| format!("node {node} starts behind record {}", start.last));
-        let config = config(node, self.rng.next_u64(), 1_000_000 + self.now);
+        let config = config(node, self.rng.next_u64(), BORN_US + self.now);
         let mut out = Vec::new();
         let core = dse::cluster::core::Node::new(config, start, now_us, &mut out);
         let state = &mut self.nodes[node];

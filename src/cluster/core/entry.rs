@@ -7,9 +7,11 @@
 //! An entry without bytes is the library's own (the first of a term). One without requests says
 //! what time it is. Log time (C4) is what deadlines are judged by: a leader stamps each entry with
 //! the time of the entry before and what its own clock has advanced since, so that the time of a
-//! log neither steps nor goes back, whoever leads.
+//! log neither steps nor goes back, whoever leads. It is drawn towards wall time by 5 % of what has
+//! passed at most: what was lost while nobody led is made up for slowly, and a wall clock that
+//! jumps ends no key at once.
 
-use crate::limits::GROUP_ENTRY_BYTES;
+use crate::limits::{GROUP_ENTRY_BYTES, GROUP_SLEW_PART};
 use crate::util::wire::{Source, put_string, put_varint};
 
 const VERSION: u8 = 1;
@@ -86,10 +88,14 @@ impl LogClock {
         LogClock { last_us, seen_us: now_us }
     }
 
-    /// The time of a record that is made now.
-    pub fn stamp(&mut self, now_us: u64) -> u64 {
+    /// The time of a record that is made now, which is `wall_us` by the wall if that is known.
+    pub fn stamp(&mut self, now_us: u64, wall_us: Option<u64>) -> u64 {
         let passed_us = now_us.saturating_sub(self.seen_us);
-        self.last_us = self.last_us.saturating_add(passed_us);
+        let (next_us, most_us) =
+            (self.last_us.saturating_add(passed_us), passed_us / GROUP_SLEW_PART);
+        let drawn =
+            |wall_us: u64| wall_us.clamp(next_us - most_us, next_us.saturating_add(most_us));
+        self.last_us = wall_us.map_or(next_us, drawn);
         self.seen_us = self.seen_us.max(now_us);
         self.last_us
     }
@@ -98,6 +104,7 @@ impl LogClock {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::util::rng::SplitMix64;
 
     #[test]
     fn an_entry_comes_back_and_every_cut_of_it_is_refused() {
@@ -137,7 +144,42 @@ mod tests {
     #[test]
     fn log_time_advances_with_the_clock_and_never_back() {
         let mut clock = LogClock::starting(1000, 50);
-        assert_eq!([clock.stamp(50), clock.stamp(80), clock.stamp(70)], [1000, 1030, 1030]);
-        assert_eq!(clock.stamp(90), 1040);
+        let mut stamp = |now_us| clock.stamp(now_us, None);
+        assert_eq!([stamp(50), stamp(80), stamp(70)], [1000, 1030, 1030]);
+        assert_eq!(stamp(90), 1040);
+    }
+
+    /// Whatever the wall clock does, log time runs within 5 % of the leader's clock; and where the
+    /// wall clock is right, log time comes to it.
+    #[test]
+    fn log_time_is_drawn_towards_the_wall_and_never_steps() {
+        let seed = 4711;
+        println!("seed {seed}");
+        let mut rng = SplitMix64::new(seed);
+        for round in 0..200 {
+            let (mut now_us, mut wall_us) = (rng.below(1 << 40), rng.below(1 << 50));
+            let mut clock = LogClock::starting(rng.below(1 << 50), now_us);
+            let mut last_us = clock.stamp(now_us, None);
+            for step in 0..200 {
+                let passed_us = rng.below(300_000);
+                now_us += passed_us;
+                wall_us = if rng.below(5) == 0 { rng.next_u64() } else { wall_us + passed_us };
+                let stamp_us = clock.stamp(now_us, (rng.below(4) > 0).then_some(wall_us));
+                let ran_us = stamp_us.checked_sub(last_us);
+                let ran_us = ran_us.unwrap_or_else(|| panic!("seed {seed}: back, round {round}"));
+                let most_us = passed_us / GROUP_SLEW_PART;
+                let is_near = ran_us.abs_diff(passed_us) <= most_us;
+                assert!(is_near, "seed {seed}, round {round}, step {step}: {ran_us} {passed_us}");
+                last_us = stamp_us;
+            }
+        }
+        // Ten seconds without a leader are made up for within two hundred.
+        for behind_us in [10_000_000i64, -10_000_000] {
+            let mut clock = LogClock::starting(1 << 40, 0);
+            let wall_us = |now_us: u64| (1u64 << 40).saturating_add_signed(behind_us) + now_us;
+            let stamps = (1..=2000).map(|tick| tick * 100_000);
+            let last = stamps.map(|now_us| clock.stamp(now_us, Some(wall_us(now_us)))).last();
+            assert_eq!(last, Some(wall_us(200_000_000)));
+        }
     }
 }

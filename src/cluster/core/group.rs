@@ -192,6 +192,8 @@ pub struct Group {
     reads: Reads,
     open: OpenRequests,
     clock: LogClock,
+    /// How far wall time is ahead of the local time, if that is known.
+    wall_ahead_us: Option<i64>,
     /// Written, not durable yet, the oldest first.
     held: VecDeque<Held>,
     token: u64,
@@ -242,6 +244,7 @@ impl Group {
             reads: Reads::default(),
             open: OpenRequests::default(),
             clock: LogClock::default(),
+            wall_ahead_us: None,
             held: VecDeque::new(),
             token: 0,
             lacks: false,
@@ -268,6 +271,11 @@ impl Group {
             Input::Reading => self.read_us = Some(now_us),
         }
         self.settle(now_us, out);
+    }
+
+    /// Wall time is so far ahead of the local time; log time is drawn towards it (C4).
+    pub fn set_wall(&mut self, ahead_us: Option<i64>) {
+        self.wall_ahead_us = ahead_us;
     }
 
     /// What this replica is, and who leads.
@@ -409,7 +417,8 @@ impl Group {
         if !self.leads() || self.open.count() + batch.len() > GROUP_OPEN_MAX {
             return false;
         }
-        let time_us = self.clock.stamp(now_us);
+        let wall_us = self.wall_ahead_us.map(|ahead_us| now_us.saturating_add_signed(ahead_us));
+        let time_us = self.clock.stamp(now_us, wall_us);
         let data = entry::encode(time_us, batch.iter().map(|request| &request.bytes[..]));
         if self.raw.propose(Vec::new(), data).is_err() {
             return false;

@@ -98,6 +98,8 @@ pub struct Node {
     /// Until when leaders are asked to hand over to this node, and until when it keeps that.
     asks_until_us: u64,
     keeps_until_us: u64,
+    /// How far wall time is ahead of the local time, if that was told.
+    wall_ahead_us: Option<i64>,
     /// The disk is quick enough.
     is_quick: bool,
     /// It is about to end.
@@ -138,6 +140,7 @@ impl Node {
             manage_us: 0,
             asks_until_us: 0,
             keeps_until_us: 0,
+            wall_ahead_us: None,
             is_quick: true,
             ends: false,
             scratch: Vec::new(),
@@ -164,6 +167,7 @@ impl Node {
     pub fn step(&mut self, now_us: u64, input: NodeInput, out: &mut Vec<NodeOutput>) {
         match input {
             NodeInput::Tick => self.tick(now_us, out),
+            NodeInput::Wall(wall_us) => self.set_wall(now_us, wall_us),
             NodeInput::Receive { from, message } => self.receive(now_us, from, message, out),
             NodeInput::PeerUp(node) => self.say_hello(node, out),
             NodeInput::PeerDown(node) => self.council.lose(node),
@@ -263,6 +267,13 @@ impl Node {
         pins
     }
 
+    fn set_wall(&mut self, now_us: u64, wall_us: u64) {
+        self.wall_ahead_us = Some(wall_us.wrapping_sub(now_us) as i64);
+        for replica in self.replicas.values_mut() {
+            replica.core.set_wall(self.wall_ahead_us);
+        }
+    }
+
     fn tick(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
         self.every_group(now_us, out, |_| Some(Input::Tick));
         self.advance_birth(now_us, out);
@@ -343,7 +354,8 @@ impl Node {
             entries: stored.entries,
             order: self.order(group),
         };
-        let core = Group::new(start, now_us).map_err(|error| NodeError::Group(group, error))?;
+        let mut core = Group::new(start, now_us).map_err(|error| NodeError::Group(group, error))?;
+        core.set_wall(self.wall_ahead_us);
         let (places, snapshot) = (stored.places, snapshot);
         let replica =
             Replica { core, told: None, places, snapshot: snapshot.clone(), handed_us: 0 };

@@ -29,6 +29,9 @@ pub struct NodeConfig {
 pub enum NodeInput {
     /// Time has passed; to be given every 50 ms.
     Tick,
+    /// It is this wall time, in microseconds since 1970, by a clock that may be wrong. Given now
+    /// and then; log time is drawn towards it.
+    Wall(u64),
     /// A peer, authenticated as this node, sent this.
     Receive {
         /// Which node.
