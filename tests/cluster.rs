@@ -202,6 +202,28 @@ fn pipelined_requests_are_answered_in_order() {
     }
 }
 
+/// As Redis does it: queueing says where the key is, and the transaction is void then.
+#[test]
+fn a_transaction_on_the_redirect_port_of_another_node_is_sent_on() {
+    let cluster = Cluster::start();
+    let mut moved = 0;
+    for at in 0..NODES {
+        let mut client = Client::connect(cluster.redirect_address(at)).expect("it listens");
+        assert_eq!(call(&mut client, "MULTI"), simple("OK"));
+        let queued = call(&mut client, "SET {one}a 1");
+        let done = call(&mut client, "EXEC");
+        if is_error(&queued, "MOVED") {
+            assert!(is_error(&done, "EXECABORT"), "{done:?}");
+            moved += 1;
+        } else {
+            assert_eq!(queued, simple("QUEUED"));
+            assert_eq!(done, Value::Array(vec![simple("OK")]));
+        }
+        assert_eq!(call(&mut client, "PING"), simple("PONG"), "no transaction is left open");
+    }
+    assert_eq!(moved, NODES - 1);
+}
+
 /// What a writer knows of one key: the last value that was answered, and those after it of which
 /// nobody knows.
 #[derive(Clone, Default)]

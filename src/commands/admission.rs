@@ -95,8 +95,12 @@ pub(super) fn refuse(node: &Node, io: &mut Io<'_, Node>, place: Option<Place>, e
         transactions::abandon(node, io.session);
         let text = error.to_string();
         let why = text.strip_prefix("ERR ").unwrap_or(&text);
-        let text = format!("EXECABORT Transaction discarded because of: {why}");
-        answer_error(node, io, &CmdError::owned(text));
+        // Where the keys are is told as it is, so that clients follow it.
+        let error = match text.starts_with("MOVED ") {
+            true => error.clone(),
+            false => CmdError::owned(format!("EXECABORT Transaction discarded because of: {why}")),
+        };
+        answer_error(node, io, &error);
     } else {
         answer_error(node, io, error);
     }

@@ -94,7 +94,8 @@ fn server(view: &View<'_>, out: &mut String) {
     line!(out, "redis_git_sha1:00000000");
     line!(out, "redis_git_dirty:0");
     line!(out, "redis_build_id:0");
-    line!(out, "redis_mode:standalone");
+    let is_node = view.node.cluster.get().is_some();
+    line!(out, "redis_mode:{}", if is_node { "cluster" } else { "standalone" });
     line!(out, "os:{} {} {}", system.system, system.release, system.machine);
     line!(out, "arch_bits:{}", usize::BITS);
     line!(out, "monotonic_clock:POSIX clock_gettime");

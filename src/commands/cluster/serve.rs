@@ -229,11 +229,11 @@ fn way_of(
         )));
     }
     let slot = one_slot(command, args)?;
-    if io.session.multi.is_some() {
-        return queue(io, command, slot);
-    }
     if let (true, Some(slot)) = (io.session.is_redirected, slot) {
         redirect(gateway, slot)?;
+    }
+    if io.session.multi.is_some() {
+        return queue(io, command, slot);
     }
     match slot {
         Some(slot) => {
