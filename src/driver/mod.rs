@@ -80,6 +80,8 @@ pub struct Driver<'n> {
     /// who led them before, and who leads them now.
     gained: BTreeMap<NodeId, Vec<GroupId>>,
     lost: BTreeMap<NodeId, Vec<GroupId>>,
+    /// Groups whose state another node sent, since it was told.
+    filled: Vec<GroupId>,
     next_tick_us: u64,
     next_status_us: u64,
     refill: Refill,
@@ -150,6 +152,7 @@ impl<'n> Driver<'n> {
             table: None,
             gained: BTreeMap::new(),
             lost: BTreeMap::new(),
+            filled: Vec::new(),
             next_tick_us: now_us,
             next_status_us: 0,
             refill: Refill::default(),

@@ -71,6 +71,7 @@ impl Driver<'_> {
                 self.refill.received(snapshot.data.len());
                 tracing::debug!(group, index, "a state came from another node");
                 self.begin(group, &snapshot);
+                self.filled.push(group);
                 self.step(now_us, NodeInput::Applied { group, index });
             }
             NodeOutput::Answer { group, tickets } => {
@@ -137,6 +138,10 @@ impl Driver<'_> {
                      an election"
                 ),
             }
+        }
+        let filled = std::mem::take(&mut self.filled);
+        if !filled.is_empty() {
+            tracing::info!("filled from a snapshot of another node: the groups {filled:?}");
         }
     }
 
