@@ -6,6 +6,10 @@ use super::{BATCH_COMMANDS, CLUSTER_REPLICAS, GROUP_MESSAGE_BYTES};
 pub const CLUSTER_REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Microseconds that a request waits for a leader to be found before it is refused.
 pub const CLUSTER_PARK_US: u64 = 1_500_000;
+/// Milliseconds that clients wait at the door of a node that starts.
+pub const CLUSTER_DOOR_MS: u64 = 2000;
+/// Milliseconds after which it looks again whether it can serve them.
+pub const CLUSTER_DOOR_STEP_MS: u64 = 5;
 /// Microseconds between two tries of a request that waits.
 pub const CLUSTER_RETRY_US: u64 = 50_000;
 /// Microseconds after which a request that is under way is given up: a write is uncertain then.

@@ -9,11 +9,13 @@ use crate::cluster::core::message::node_id;
 use crate::cluster::core::node::NodeConfig;
 use crate::cluster::core::table::Addresses;
 use crate::commands::cluster::Gateway;
-use crate::commands::random_seed;
+use crate::commands::{NodeHub, random_seed};
 use crate::config::bind::{Listen, Peer, parse_peers};
 use crate::config::{ApplyError, Config};
 use crate::driver::Setup;
-use crate::limits::{CLUSTER_GROUPS, CLUSTER_NAME_BYTES_MAX};
+use crate::limits::{
+    CLUSTER_DOOR_MS, CLUSTER_DOOR_STEP_MS, CLUSTER_GROUPS, CLUSTER_NAME_BYTES_MAX,
+};
 use crate::net::Listener;
 use crate::sys::clock;
 use crate::sys::socket::{self, ListenOptions};
@@ -23,6 +25,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How far the port that answers where keys are lies behind that for clients, if it is not set.
 const REDIRECT_OFFSET: u16 = 5_000;
@@ -147,6 +150,20 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// Lets clients in when the node has its data and knows who leads, which a restart mostly takes a
+/// moment for: they wait at the door, where they would be told that data is loaded, or that there is
+/// no leader. What takes longer is told.
+pub(super) fn open_doors(hub: &NodeHub, gateway: &Gateway, mut listeners: Vec<Listener>) {
+    let is_ready = || !hub.service.is_loading() && gateway.knows_leaders();
+    for _ in 0..CLUSTER_DOOR_MS / CLUSTER_DOOR_STEP_MS {
+        if is_ready() || gateway.is_ending() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(CLUSTER_DOOR_STEP_MS));
+    }
+    hub.change_listeners(|open| open.append(&mut listeners));
 }
 
 /// What others were told of this node does not change while it runs.

@@ -15,7 +15,7 @@ use crate::commands::{Identity, Node, NodeHub, random_seed, saving};
 use crate::config::threads::{self, Machine, Workers};
 use crate::config::{Change, Config, ConfigError};
 use crate::driver::Driver;
-use crate::net::{Hub, HubOptions, run_worker};
+use crate::net::{Hub, HubOptions, Listener, run_worker};
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, ServiceState};
@@ -68,9 +68,11 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
         node.cluster.get_or_init(|| gateway);
     }
     let hub = Arc::new(Hub::new(node, HubOptions { workers: workers.count, busy_poll_us })?);
-    hub.change_listeners(|listeners| listeners.append(&mut listening.listeners));
     match &joined {
-        None => listen::follow_config(&hub),
+        None => {
+            hub.change_listeners(|listeners| listeners.append(&mut listening.listeners));
+            listen::follow_config(&hub);
+        }
         Some(_) => cluster::fix(&hub.service.config),
     }
     let pidfile = write_pidfile(&hub.service.config);
@@ -78,7 +80,7 @@ pub(super) fn run(config: Config, log: &Logging) -> Result<(), StartError> {
     show(&facts);
     match joined {
         None => serve(&hub, &signals, log, &storage, traces)?,
-        Some(joined) => serve_cluster(&hub, &signals, log, joined, traces)?,
+        Some(joined) => serve_cluster(&hub, &signals, log, joined, listening.listeners, traces)?,
     }
     tracing::info!("bye");
     Ok(())
@@ -168,6 +170,7 @@ fn serve_cluster(
     signals: &Signals,
     log: &Logging,
     joined: Joined,
+    listeners: Vec<Listener>,
     _traces: Traces,
 ) -> Result<(), StartError> {
     let Joined { plan, data } = joined;
@@ -175,6 +178,7 @@ fn serve_cluster(
     let Some(gateway) = hub.service.cluster.get() else { return Ok(()) };
     std::thread::scope(|scope| {
         start_workers(scope, hub)?;
+        scope.spawn(|| cluster::open_doors(hub, gateway, listeners));
         let ended = Driver::open(hub, gateway, data.disk(), plan.setup)
             .map_err(|error| StartError::Driver(data.path().into(), error))
             .and_then(|driver| {
@@ -190,6 +194,8 @@ fn serve_cluster(
                 let _ = running.join();
                 ended
             });
+        // Also where the driver could not be opened: nobody waits at the door then.
+        gateway.end();
         hub.stop();
         ended
     })

@@ -276,6 +276,11 @@ impl Gateway {
         &self.groups[usize::from(group)]
     }
 
+    /// Whether every group has a leader, as far as this node knows.
+    pub fn knows_leaders(&self) -> bool {
+        self.groups.iter().all(|group| group.leader() != 0)
+    }
+
     /// Rung when the driver is to look.
     pub fn bell(&self) -> &EventFd {
         &self.bell
