@@ -2,6 +2,8 @@
 
 mod common;
 
+#[path = "cluster/clients.rs"]
+mod clients;
 #[path = "cluster/nodes.rs"]
 mod nodes;
 
