@@ -36,10 +36,10 @@ mod status;
 
 pub use setup::{DriverError, Setup};
 
-use crate::cluster::core::StateRole;
 use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
 use crate::cluster::core::node::{Node, NodeInput, NodeOutput};
 use crate::cluster::core::table::Table;
+use crate::cluster::core::{Group, StateRole};
 use crate::cluster::wire::message::Message;
 use crate::commands::NodeHub;
 use crate::commands::cluster::{Gateway, lease_clock_us};
@@ -193,9 +193,11 @@ impl<'n> Driver<'n> {
     fn hand_over(&mut self, events: &mut Events) {
         let now_us = lease_clock_us();
         let until_us = now_us + CLUSTER_HAND_OVER_US;
+        let led = self.led();
         self.step(now_us, NodeInput::HandOver);
         self.settle(now_us);
-        while (self.leads_any() || self.lanes.count() > 0)
+        // It stays until others lead: its votes and acknowledgements make them quicker.
+        while (!self.are_led_elsewhere(&led) || self.lanes.count() > 0)
             && lease_clock_us() < until_us
             && !self.is_broken
         {
@@ -203,8 +205,17 @@ impl<'n> Driver<'n> {
         }
     }
 
-    fn leads_any(&self) -> bool {
-        self.core.groups().any(|(_, group)| group.role().role == StateRole::Leader)
+    /// The groups that this node leads.
+    fn led(&self) -> Vec<GroupId> {
+        let leads = |core: &Group| core.role().role == StateRole::Leader;
+        self.core.groups().filter(|(_, core)| leads(core)).map(|(group, _)| group).collect()
+    }
+
+    fn are_led_elsewhere(&self, groups: &[GroupId]) -> bool {
+        groups.iter().filter_map(|group| self.core.group(*group)).all(|core| {
+            let role = core.role();
+            role.role != StateRole::Leader && role.leader != 0
+        })
     }
 
     fn round(&mut self, events: &mut Events) {
