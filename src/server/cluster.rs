@@ -153,8 +153,8 @@ impl Plan {
 }
 
 /// Lets clients in when the node has its data and knows who leads, which a restart mostly takes a
-/// moment for: they wait at the door, where they would be told that data is loaded, or that there is
-/// no leader. What takes longer is told.
+/// moment for: they wait at the door, where they would be told that data is loaded, or that there
+/// is no leader. What takes longer is told.
 pub(super) fn open_doors(hub: &NodeHub, gateway: &Gateway, mut listeners: Vec<Listener>) {
     let is_ready = || !hub.service.is_loading() && gateway.knows_leaders();
     for _ in 0..CLUSTER_DOOR_MS / CLUSTER_DOOR_STEP_MS {
