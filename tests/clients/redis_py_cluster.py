@@ -4,12 +4,14 @@
   redis_py_cluster.py PORT SECONDS    reads and writes for so long; an error that a user sees fails
 """
 
-import os
 import sys
-import time
+
+sys.dont_write_bytecode = True  # Nothing is left in the source tree.
 
 import redis
 from redis.cluster import RedisCluster
+
+from redis_py_load import load
 
 PORT = int(sys.argv[1])
 
@@ -60,21 +62,6 @@ def cluster(c):
     assert c.cluster_countkeysinslot(12182) >= 0
     assert c.ping(target_nodes=RedisCluster.ALL_NODES)
     assert c.dbsize(target_nodes=nodes[0]) > 0
-
-
-def load(c, seconds):
-    until = time.monotonic() + seconds
-    done, errors = 0, []
-    while time.monotonic() < until:
-        key = f"load:{os.getpid()}:{done % 500}"
-        try:
-            c.set(key, done)
-            assert c.get(key) == str(done)
-        except (redis.RedisError, OSError) as error:
-            errors.append(f"{type(error).__name__}: {error}")
-        done += 1
-    print(f"{done} writes and reads, {len(errors)} errors {errors[:3]}")
-    return not errors
 
 
 with RedisCluster(host="127.0.0.1", port=PORT, decode_responses=True) as client:

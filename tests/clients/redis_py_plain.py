@@ -4,11 +4,13 @@
   redis_py_plain.py PORT SECONDS    reads and writes for so long; an error that a user sees fails
 """
 
-import os
 import sys
-import time
+
+sys.dont_write_bytecode = True  # Nothing is left in the source tree.
 
 import redis
+
+from redis_py_load import load
 
 PORT = int(sys.argv[1])
 
@@ -40,21 +42,6 @@ def families(c):
     assert c.info("server")["server_name"] == "dse"
     assert c.info("cluster")["cluster_enabled"] == 1
     assert c.flushall() is True and c.dbsize() == 0
-
-
-def load(c, seconds):
-    until = time.monotonic() + seconds
-    done, errors = 0, []
-    while time.monotonic() < until:
-        key = f"load:{os.getpid()}:{done % 500}"
-        try:
-            c.set(key, done)
-            assert c.get(key) == str(done)
-        except (redis.RedisError, OSError) as error:
-            errors.append(f"{type(error).__name__}: {error}")
-        done += 1
-    print(f"{done} writes and reads, {len(errors)} errors {errors[:3]}")
-    return not errors
 
 
 client = redis.Redis(port=PORT, decode_responses=True)
