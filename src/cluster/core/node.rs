@@ -591,6 +591,15 @@ mod tests {
             }
         }
 
+        /// Cuts all groups of a node at what is committed.
+        fn cut_all(&mut self, at: usize) {
+            for group in 0..CLUSTER_GROUPS as GroupId {
+                let index = self.nodes[at].group(group).unwrap().committed();
+                let cut = Cut { index, time_us: 9, data: vec![3], keep_from: 1 };
+                self.step(at, NodeInput::Cut { group, cut });
+            }
+        }
+
         fn step(&mut self, at: usize, input: NodeInput) {
             let mut inputs = VecDeque::from([(at, input)]);
             while let Some((at, input)) = inputs.pop_front() {
@@ -776,11 +785,7 @@ mod tests {
         let leader = trio.leader(5)[0];
         trio.step(leader, write(5, 77));
         assert_eq!(trio.nodes[leader].needed_from().0, 0, "no checkpoint yet");
-        for group in 0..CLUSTER_GROUPS as GroupId {
-            let index = trio.nodes[leader].group(group).unwrap().committed();
-            let cut = Cut { index, time_us: 9, data: vec![3], keep_from: 1 };
-            trio.step(leader, NodeInput::Cut { group, cut });
-        }
+        trio.cut_all(leader);
         trio.step(leader, NodeInput::Checkpoint);
         let last = trio.logs[leader].len() as u64;
         assert_eq!(trio.nodes[leader].needed_from(), (last, None));
@@ -789,11 +794,7 @@ mod tests {
         trio.restart(leader, trio.logs[leader].clone());
         trio.pass(60);
         let leader = trio.leader(5)[0];
-        for group in 0..CLUSTER_GROUPS as GroupId {
-            let index = trio.nodes[leader].group(group).unwrap().committed();
-            let cut = Cut { index, time_us: 9, data: vec![3], keep_from: 1 };
-            trio.step(leader, NodeInput::Cut { group, cut });
-        }
+        trio.cut_all(leader);
         trio.step(leader, NodeInput::Checkpoint);
         let last = trio.logs[leader].len() as u64;
         trio.step(leader, write(5, 78));
