@@ -4,6 +4,7 @@
 
 mod common;
 
+use common::random::Random;
 use common::server::Server;
 use common::value::Value;
 use common::wire::{Client, WireError, encode};
@@ -118,6 +119,44 @@ fn a_bulk_cut_at_every_byte_is_put_together() {
         std::thread::sleep(Duration::from_millis(1));
         client.send(&request[cut..]);
         assert_eq!(client.read(), Ok(simple("OK")), "cut at {cut}");
+    }
+}
+
+#[test]
+fn pipelines_that_are_cut_anywhere_store_what_was_sent() {
+    let server = server(&[]);
+    let mut client = server.client();
+    let seed = u64::from(std::process::id());
+    println!("seed {seed}");
+    let mut random = Random::new(seed);
+    for round in 0..20 {
+        let values: Vec<Vec<u8>> = (0..60)
+            .map(|at| {
+                let len = *random.pick(&[3, 900, 16_384, 20_000, 32_768, 40_000]);
+                (0..len + random.below(40)).map(|byte| (byte * 7 + at + round) as u8).collect()
+            })
+            .collect();
+        let mut sent = Vec::new();
+        for (at, value) in values.iter().enumerate() {
+            sent.extend(encode(&[&b"SET"[..], format!("key-{at}").as_bytes(), value]));
+        }
+        let mut rest = &sent[..];
+        while !rest.is_empty() {
+            let most = *random.pick(&[40, 5_000, 70_000, 300_000]);
+            let (piece, after) = rest.split_at((1 + random.below(most)).min(rest.len()));
+            client.send(piece);
+            rest = after;
+        }
+        for at in 0..values.len() {
+            assert_eq!(client.read(), Ok(simple("OK")), "seed {seed}, round {round}, {at}");
+        }
+        for at in 0..values.len() {
+            client.send(&encode(&["GET", &format!("key-{at}")]));
+        }
+        for (at, value) in values.iter().enumerate() {
+            let got = client.read();
+            assert!(got == Ok(Value::Bulk(value.clone())), "seed {seed}, round {round}, {at}");
+        }
     }
 }
 

@@ -20,6 +20,7 @@ mod card;
 mod hub;
 mod io;
 mod listener;
+mod partial;
 mod scratch;
 mod service;
 mod turn;

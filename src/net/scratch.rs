@@ -5,6 +5,8 @@ use crate::resp::{ParseLimits, Request, Step};
 
 /// Buffers that a worker lends to the connection whose turn it is.
 pub struct RequestScratch {
+    /// Input is received into the second half. The first is for the beginning of a request that
+    /// the connection keeps, so that the two lie together.
     pub(super) read: Box<[u8]>,
     /// A buffer for replies. It stays with a connection only while that has unsent ones.
     pub(super) replies: Vec<u8>,
@@ -14,10 +16,10 @@ pub struct RequestScratch {
 
 impl RequestScratch {
     /// Empty buffers.
-    #[allow(clippy::new_without_default)] // 64 KiB: not to be made by accident
+    #[allow(clippy::new_without_default)] // 128 KiB: not to be made by accident
     pub fn new() -> RequestScratch {
         RequestScratch {
-            read: vec![0; TURN_BYTES].into_boxed_slice(),
+            read: vec![0; 2 * TURN_BYTES].into_boxed_slice(),
             replies: Vec::new(),
             requests: (0..BATCH_COMMANDS).map(|_| Request::new()).collect(),
             starts: [0; BATCH_COMMANDS],

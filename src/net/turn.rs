@@ -12,6 +12,7 @@
 //! (`OUTPUT_HIGH_WATER`, `OUTPUT_BLOCKED_WATER`, `OUTPUT_LOW_WATER`).
 
 use super::hub::{ConnId, Hub};
+use super::partial::Partial;
 use super::scratch::RequestScratch;
 use super::service::{Batch, Flow, Io, Service};
 use super::{card::Card, io};
@@ -19,7 +20,7 @@ use crate::limits::{
     BATCH_COMMANDS, OUTPUT_BLOCKED_WATER, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, REPLY_BUFFER_KEPT,
     TURN_BYTES, TURN_COMMANDS, TURN_READS,
 };
-use crate::resp::{OutQueue, Request, Step};
+use crate::resp::{OutQueue, Step};
 use crate::sync::turn::flags;
 use crate::sys::bulk::BulkBuf;
 use std::os::fd::OwnedFd;
@@ -50,20 +51,6 @@ pub(super) struct Link<S: Service> {
     awaited: u64,
     /// What was released when replies were last sent.
     released: u64,
-}
-
-/// Input that could not be executed yet.
-#[derive(Default)]
-struct Partial {
-    buf: Vec<u8>,
-    /// Start of the first request in `buf`.
-    at: usize,
-    /// How far that request is parsed.
-    request: Request,
-    /// More bytes must arrive before parsing makes sense.
-    starved: bool,
-    /// The large bulk that is being received, apart from `buf`.
-    bulk: Option<BulkBuf>,
 }
 
 /// What a turn of a connection leads to.
@@ -234,26 +221,39 @@ impl<S: Service> Link<S> {
             let got = io::receive_bulk(&self.fd, bulk, want);
             return self.received(got, want).map(|_| self.finish_bulk()).is_some();
         }
-        let capacity = cx.scratch.read.len();
-        let got = io::receive(&self.fd, &mut cx.scratch.read);
-        let Some(len) = self.received(got, capacity) else { return false };
-        if len == 0 {
-            return true;
+        let got = io::receive(&self.fd, &mut cx.scratch.read[TURN_BYTES..]);
+        let Some(len) = self.received(got, TURN_BYTES) else { return false };
+        if len > 0 {
+            // The buffer is lent out of the scratch so that the pass may use the rest of it.
+            let mut read = std::mem::take(&mut cx.scratch.read);
+            self.run_read(cx, &mut read[..TURN_BYTES + len], commands);
+            cx.scratch.read = read;
         }
-        // The buffer is lent out of the scratch so that the pass may use the rest of it.
-        let read = std::mem::take(&mut cx.scratch.read);
-        match &mut self.partial {
-            Some(partial) => {
-                partial.buf.extend_from_slice(&read[..len]);
+        true
+    }
+
+    /// Executes what was received behind the first `TURN_BYTES` of `read`. The beginning of an
+    /// unfinished request is copied in front of it, unless that is the longer part: what is
+    /// copied is never more than what came.
+    fn run_read(&mut self, cx: &mut TurnContext<'_, S>, read: &mut [u8], commands: &mut usize) {
+        match self.partial.take() {
+            Some(mut partial) if partial.rest().len() > read.len() - TURN_BYTES => {
+                partial.buf.extend_from_slice(&read[TURN_BYTES..]);
                 partial.starved = false;
+                self.partial = Some(partial);
+            }
+            Some(mut partial) => {
+                let start = TURN_BYTES - partial.rest().len();
+                read[start..TURN_BYTES].copy_from_slice(partial.rest());
+                std::mem::swap(&mut cx.scratch.requests[0], &mut partial.request);
+                let pass = self.pass(cx, &read[start..], true, commands);
+                self.keep_rest(cx, &read[start..], pass, Some(partial));
             }
             None => {
-                let pass = self.pass(cx, &read[..len], false, commands);
-                self.keep_rest(cx, &read[..len], pass);
+                let pass = self.pass(cx, &read[TURN_BYTES..], false, commands);
+                self.keep_rest(cx, &read[TURN_BYTES..], pass, None);
             }
         }
-        cx.scratch.read = read;
-        true
     }
 
     /// Notes what a receive of up to `asked` bytes says of the socket: the bytes that came,
@@ -318,8 +318,14 @@ impl<S: Service> Link<S> {
         self.partial = Some(partial);
     }
 
-    /// Keeps what a pass over the shared read buffer left.
-    fn keep_rest(&mut self, cx: &mut TurnContext<'_, S>, input: &[u8], pass: Pass) {
+    /// Keeps what a pass over the shared read buffer left, in `kept` if there is one.
+    fn keep_rest(
+        &mut self,
+        cx: &mut TurnContext<'_, S>,
+        input: &[u8],
+        pass: Pass,
+        kept: Option<Box<Partial>>,
+    ) {
         let rest = &input[pass.consumed..];
         if let PassEnd::Stop(flow) = pass.end {
             self.apply_flow(flow);
@@ -327,9 +333,9 @@ impl<S: Service> Link<S> {
         if self.closing || matches!(pass.end, PassEnd::Done) || rest.is_empty() {
             return;
         }
-        let mut partial = Box::new(Partial::default());
+        let mut partial = kept.unwrap_or_default();
         std::mem::swap(&mut cx.scratch.requests[0], &mut partial.request);
-        partial.buf.extend_from_slice(rest);
+        partial.keep(rest);
         partial.starved = matches!(pass.end, PassEnd::Incomplete);
         if let PassEnd::Large(len) = pass.end {
             self.start_bulk(&mut partial, len);
@@ -482,19 +488,5 @@ impl<S: Service> Link<S> {
         }
         self.blocked = io::send_all(&self.fd, &mut self.out, self.released)?;
         Ok(())
-    }
-}
-
-impl Partial {
-    /// Bytes that have arrived.
-    fn received(&self) -> usize {
-        let bulk = self.bulk.as_ref().map_or(0, BulkBuf::filled_len);
-        self.buf.len() - self.at + self.request.large_bytes() + bulk
-    }
-
-    /// Bytes of memory.
-    fn bytes(&self) -> usize {
-        let bulk = self.bulk.as_ref().map_or(0, BulkBuf::filled_len);
-        self.buf.capacity() + self.request.heap_bytes() + bulk
     }
 }
