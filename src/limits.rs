@@ -136,6 +136,11 @@ pub const SWEEP_HOMES_PER_LOCK: usize = 256;
 pub const EVICT_PER_REQUEST: usize = 64;
 /// Keys that one request evicts at most; it is refused if there is not enough room then.
 pub const EVICT_PER_REQUEST_MAX: usize = 65_536;
+/// Entries of what FLUSHALL left that one request gives back at most, before keys go.
+pub const BURY_PER_REQUEST: usize = 65_536;
+/// This much of `maxmemory` is for data alone, whatever else is resident: the least limits that
+/// Redis works with would leave nothing otherwise.
+pub const MAXMEMORY_FOR_DATA: u64 = 8 << 20;
 /// Shards whose candidates are compared where each has only a few keys.
 pub const EVICT_LOOKS: usize = 8;
 /// What a tick spends on eviction.

@@ -154,6 +154,35 @@ fn without_eviction_writes_are_refused_and_reads_and_deletes_go_on() {
 }
 
 #[test]
+fn what_was_flushed_is_in_nobodys_way() {
+    for policy in ["noeviction", "allkeys-lru"] {
+        let server = server(&["--maxmemory-policy", policy]);
+        let mut client = server.client();
+        let requests: Vec<_> = (0..200_000).map(|n| set(format!("key:{n}"), 200)).collect();
+        fill(&mut client, &requests);
+        let limit = (info(&mut client, "dse_store_bytes") + 32 * MIB).to_string();
+        client.call(&["CONFIG", "SET", "maxmemory", &limit]).expect("a limit");
+        for round in 0..3 {
+            assert_eq!(client.call(&["FLUSHALL"]), Ok(Value::Simple("OK".into())));
+            assert_eq!(fill(&mut client, &requests[..100_000]), (0, String::new()), "{round}");
+            // What is resident but free again counts until it is given back: a few may go.
+            let (kept, gone) = kept_and_evicted(&mut client);
+            assert!(gone < 5_000 * (round + 1), "{kept}, {gone} by {policy}");
+        }
+    }
+}
+
+#[test]
+fn a_limit_of_a_few_megabytes_holds_keys() {
+    let server = server(&["--maxmemory", "4mb", "--maxmemory-policy", "allkeys-lru"]);
+    let mut client = server.client();
+    let requests: Vec<_> = (0..30_000).map(|n| set(format!("key:{n}"), 100)).collect();
+    assert_eq!(fill(&mut client, &requests), (0, String::new()));
+    let (kept, _) = kept_and_evicted(&mut client);
+    assert!((5_000..30_000).contains(&kept), "{kept} keys are kept");
+}
+
+#[test]
 fn a_limit_that_is_lowered_is_reached_without_a_request() {
     let server = server(&["--maxmemory", "64mb", "--maxmemory-policy", "allkeys-lru"]);
     let mut client = server.client();

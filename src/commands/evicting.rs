@@ -5,8 +5,9 @@
 //! ```
 //!
 //! What else is resident (the program, the ring of the log, what the allocator holds back) is
-//! measured ten times a second and counts for half of the limit at most; limbo for a 32nd,
-//! because it goes by itself. A command that needs memory makes room first, so those who bring
+//! measured ten times a second and counts for half of the limit at most, of what is above
+//! `MAXMEMORY_FOR_DATA`; limbo for a 32nd, because it goes by itself. What FLUSHALL left is given
+//! back before a key goes for it. A command that needs memory makes room first, so those who bring
 //! data pay for it; a tick goes on where the limit was lowered.
 //!
 //! Each eviction is a record of its own in the log, a DEL (rule E3): replaying never evicts.
@@ -19,8 +20,8 @@ use super::node::{Local, Node, NodeHub};
 use crate::config::{EvictionPolicy, notify};
 use crate::engine::{Event, append};
 use crate::limits::{
-    EVICT_LOOKS, EVICT_PER_REQUEST, EVICT_PER_REQUEST_MAX, EVICT_TICK_NS, EVICTIONS_PER_MOVE,
-    SHARDS,
+    BURY_PER_REQUEST, EVICT_LOOKS, EVICT_PER_REQUEST, EVICT_PER_REQUEST_MAX, EVICT_TICK_NS,
+    EVICTIONS_PER_MOVE, MAXMEMORY_FOR_DATA, SHARDS,
 };
 use crate::store::{By, Candidate, Choice, Held};
 use crate::sync::reclaim;
@@ -84,7 +85,7 @@ impl Room {
     /// Bytes that are resident beside data and buffers, and how many of them count.
     pub fn beside(&self, limit: u64) -> (u64, u64) {
         let beside = self.beside.load(Relaxed);
-        (beside, beside.min(limit / BESIDE_PART))
+        (beside, beside.min(limit.saturating_sub(MAXMEMORY_FOR_DATA) / BESIDE_PART))
     }
 
     fn next_shard(&self) -> u16 {
@@ -93,7 +94,8 @@ impl Room {
     }
 }
 
-/// What is resident beside data counts for the limit divided by this at most.
+/// What is resident beside data counts for the limit, less what is the data's alone, divided by
+/// this at most.
 const BESIDE_PART: u64 = 2;
 /// Limbo counts for the limit divided by this at most.
 const LIMBO_PART: u64 = 32;
@@ -160,6 +162,11 @@ pub fn make_room(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
 fn make_room_now(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
     let mut excess = excess(node);
     let limit = node.config.hot.maxmemory();
+    let buried = bury(node, excess);
+    excess = excess.saturating_sub(buried);
+    if excess == 0 || buried > 0 && excess <= limit / OVER_PART {
+        return true;
+    }
     let mut outcome = false;
     for count in 0..EVICT_PER_REQUEST_MAX {
         match evict_one(node, local) {
@@ -188,6 +195,24 @@ fn make_room_now(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
     }
     publish_effects(node, hub, local);
     outcome
+}
+
+/// Gives back `excess` bytes of what FLUSHALL left, within a request's share; how many it gave.
+fn bury(node: &Node, excess: u64) -> u64 {
+    let store = &node.engine.store;
+    let (mut share, mut bytes) = (BURY_PER_REQUEST, 0);
+    for shard in 0..SHARDS as u16 {
+        let mut more = true;
+        while more && share > 0 && bytes < excess {
+            let before = store.shard_bytes(shard);
+            let mut budget = share.min(EVICT_PER_REQUEST);
+            share -= budget;
+            more = store.bury_some(shard, &mut budget);
+            share += budget;
+            bytes += before.saturating_sub(store.shard_bytes(shard));
+        }
+    }
+    bytes
 }
 
 /// Goes on making room where no command does, for a bounded time. True if there is more to do.
