@@ -93,10 +93,14 @@ fn cut_once(
     let load = Load::start_on_failing_disk(server.address, round * NUMBERS_PER_CUT);
     std::thread::sleep(Duration::from_millis(100 + random.below(500) as u64));
     if more == LAZY_FIRST {
-        let reply = server.client().call(&["CONFIG", "SET", "appendfsync", "always"]);
+        let mut client = server.client();
+        let reply = client.call(&["CONFIG", "SET", "appendfsync", "always"]);
         assert!(reply.is_ok_and(|reply| !reply.is_error()), "the mode can be changed");
-        // Every connection gets replies that waited for the disk, and for what was before.
-        std::thread::sleep(Duration::from_millis(400));
+        // This reply waits for the disk, and for all that was answered before: a busy disk may
+        // take longer than any sleep for that.
+        let reply = client.call(&["SET", "after the change", "1"]);
+        assert!(reply.is_ok_and(|reply| !reply.is_error()), "a write is answered");
+        std::thread::sleep(Duration::from_millis(100));
     }
     if random.chance(40) {
         // While one is under way a second one is refused, which is as good.
