@@ -20,6 +20,7 @@ mod failure;
 pub mod pages;
 pub mod prefetch;
 pub mod process;
+pub mod seat;
 pub mod signal;
 pub mod socket;
 
