@@ -7,6 +7,10 @@
 //!             `------ what was refused with proof, for 1.5 s
 //! ```
 //!
+//! A lane that waits goes on when it is known that another node leads its group than the one that
+//! refused it, or that there is a connection to who leads it ([`Lanes::look_again`],
+//! [`Lanes::retry`]). Time alone ([`Lanes::tick`]) is for what nobody tells.
+//!
 //! A lane keeps the order of its requests: writes go into the log one behind the other, a read that
 //! follows a write waits until that is applied, and what follows a read waits for it (C17). Once a
 //! request of a lane was refused, none behind it is begun: what is left is tried again as a whole,
@@ -17,12 +21,11 @@
 //! out as [`Wish`]es.
 
 mod lane;
+mod wake;
 
 use crate::cluster::wire::message::{End, Replies, Requests};
 use crate::commands::cluster::{Combine, Submission, combine};
-use crate::limits::{
-    CLUSTER_PARK_US, CLUSTER_REPLY_US, CLUSTER_RETRY_US, PEER_LANE_BYTES_MAX, PEER_LANES_MAX,
-};
+use crate::limits::{CLUSTER_PARK_US, CLUSTER_RETRY_US, PEER_LANE_BYTES_MAX, PEER_LANES_MAX};
 use crate::net::ConnId;
 use crate::resp::Protocol;
 use lane::{Item, Lane, Origin, State};
@@ -94,6 +97,8 @@ pub(super) struct Lanes {
     /// Reads that begin together at the next [`Lanes::take_wishes`].
     next_reads: BTreeMap<u16, Reads>,
     sent: HashMap<u64, LaneId>,
+    /// Lanes that began to wait since [`Lanes::look_again`].
+    parked: Vec<LaneId>,
     /// Lanes of other nodes, and the bytes of their requests.
     remote: (usize, usize),
     /// Names of waiters, lanes and tickets; of what is sent, with an offset of this life.
@@ -113,6 +118,7 @@ impl Lanes {
             reads: HashMap::new(),
             next_reads: BTreeMap::new(),
             sent: HashMap::new(),
+            parked: Vec::new(),
             remote: (0, 0),
             counter: 0,
             life,
@@ -203,8 +209,8 @@ impl Lanes {
     ) {
         let id = self.fresh();
         let state = State::Waiting(now_us);
-        let lane =
-            Lane { group, protocol, origin, items, state, began_us: now_us, is_stopped: false };
+        let (began_us, tried, is_stopped) = (now_us, Leader::Unknown, false);
+        let lane = Lane { group, protocol, origin, items, state, tried, began_us, is_stopped };
         self.lanes.insert(id, lane);
         self.start(now_us, id, leader);
     }
@@ -216,7 +222,8 @@ impl Lanes {
         let from = from.unwrap_or(lane.items.len());
         lane.is_stopped = false;
         let is_remote = matches!(lane.origin, Origin::There(..));
-        match leader(lane.group) {
+        lane.tried = leader(lane.group);
+        match lane.tried {
             Leader::Here => {
                 lane.state = State::Here { next: from, open: 0, since_us: now_us };
                 self.advance(now_us, id);
@@ -352,9 +359,7 @@ impl Lanes {
     /// Requests were not sent after all.
     pub(super) fn not_sent(&mut self, now_us: u64, sent: u64) {
         let Some(id) = self.sent.remove(&sent) else { return };
-        if let Some(lane) = self.lanes.get_mut(&id) {
-            lane.state = State::Waiting(now_us + CLUSTER_RETRY_US);
-        }
+        self.park(now_us, id);
     }
 
     /// The connection to a node is lost: what was sent there and not answered is uncertain, if it
@@ -365,40 +370,6 @@ impl Lanes {
         let ids: Vec<LaneId> =
             self.lanes.iter().filter(|(_, lane)| is_there(lane)).map(|(id, _)| *id).collect();
         ids.into_iter().for_each(|id| self.give_up(now_us, id));
-    }
-
-    /// Time has passed.
-    pub(super) fn tick(&mut self, now_us: u64, leader: &impl Fn(u16) -> Leader) {
-        let mut due = Vec::new();
-        let mut late = Vec::new();
-        for (id, lane) in &self.lanes {
-            match lane.state {
-                State::Waiting(at) if now_us >= at => due.push(*id),
-                State::Here { since_us, .. } | State::There { since_us, .. }
-                    if now_us > since_us + CLUSTER_REPLY_US =>
-                {
-                    late.push(*id);
-                }
-                _ => {}
-            }
-        }
-        late.into_iter().for_each(|id| self.give_up(now_us, id));
-        for id in due {
-            let is_late = |lane: &Lane| now_us > lane.began_us + CLUSTER_PARK_US;
-            if self.lanes.get(&id).is_some_and(is_late) {
-                self.refuse(id);
-            } else {
-                self.start(now_us, id, leader);
-            }
-        }
-    }
-
-    /// Leaders may be others now: those who wait try again at once.
-    pub(super) fn retry(&mut self, now_us: u64, group: u16, leader: &impl Fn(u16) -> Leader) {
-        let waits = |lane: &Lane| lane.group == group && matches!(lane.state, State::Waiting(_));
-        let ids: Vec<LaneId> =
-            self.lanes.iter().filter(|(_, lane)| waits(lane)).map(|(id, _)| *id).collect();
-        ids.into_iter().for_each(|id| self.start(now_us, id, leader));
     }
 
     /// Waits no longer for what is under way: writes among it are uncertain, and nothing else was
@@ -444,7 +415,7 @@ impl Lanes {
             return self.refuse(id);
         }
         lane.items[from..].iter_mut().for_each(|item| item.end = None);
-        lane.state = State::Waiting(now_us + CLUSTER_RETRY_US);
+        self.park(now_us, id);
     }
 
     /// Nobody was found for what is left.
@@ -496,6 +467,7 @@ const UNCERTAIN: &[u8] =
 mod tests {
     use super::*;
     use crate::commands::cluster::{Part, Place};
+    use crate::limits::CLUSTER_REPLY_US;
 
     const ME: NodeId = 1;
     const OTHER: NodeId = 2;
@@ -536,14 +508,27 @@ mod tests {
             self.lanes.take_wishes()
         }
 
+        /// Another one leads now.
+        fn led_by(&mut self, leader: Leader) -> Vec<Wish> {
+            self.leader = leader;
+            self.lanes.retry(self.now_us, Some(1), &|_| leader);
+            self.wishes()
+        }
+
+        fn wishes(&mut self) -> Vec<Wish> {
+            let leader = self.leader;
+            self.lanes.look_again(self.now_us, &|_| leader);
+            self.lanes.take_wishes()
+        }
+
         fn written(&mut self, ticket: Ticket, end: End) -> Vec<Wish> {
             self.lanes.failed(self.now_us, ticket, end);
-            self.lanes.take_wishes()
+            self.wishes()
         }
 
         fn replied(&mut self, from: NodeId, id: u64, items: Vec<End>) -> Vec<Wish> {
             self.lanes.replied(self.now_us, from, Replies { id, items });
-            self.lanes.take_wishes()
+            self.wishes()
         }
     }
 
@@ -621,6 +606,30 @@ mod tests {
         assert!(desk.replied(ME, id, vec![reply("x"), reply("x")]).is_empty(), "of another node");
         assert_eq!(answer(&desk.replied(OTHER, id, vec![reply("2"), reply("3")])), "123");
         assert!(desk.replied(OTHER, id, vec![reply("2"), reply("3")]).is_empty(), "again");
+    }
+
+    #[test]
+    fn what_the_last_leader_refused_goes_to_the_next_without_waiting() {
+        let mut desk = Desk::new(Leader::There(OTHER));
+        let first = sent(&desk.submit(&[(true, 1)])).1.id;
+        assert!(desk.led_by(Leader::There(3)).is_empty(), "it is under way");
+        let wishes = desk.replied(OTHER, first, vec![End::Refused]);
+        let (node, requests) = sent(&wishes);
+        assert_eq!((node, requests.items.len()), (3, 1), "the news came before the refusal");
+        let second = requests.id;
+        assert!(desk.replied(3, second, vec![End::Refused]).is_empty(), "the same one leads");
+        assert!(desk.led_by(Leader::There(3)).is_empty(), "still the same");
+        assert_eq!(sent(&desk.led_by(Leader::There(OTHER))).0, OTHER, "the news came behind it");
+    }
+
+    #[test]
+    fn a_leader_that_was_lost_is_asked_again_as_soon_as_it_is_back() {
+        let mut desk = Desk::new(Leader::There(OTHER));
+        desk.submit(&[(false, 1)]);
+        desk.leader = Leader::Unknown;
+        desk.lanes.lost(desk.now_us, OTHER);
+        assert!(desk.wishes().is_empty(), "nobody is there");
+        assert_eq!(sent(&desk.led_by(Leader::There(OTHER))).0, OTHER);
     }
 
     #[test]

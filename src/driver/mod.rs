@@ -271,6 +271,7 @@ impl<'n> Driver<'n> {
             match event {
                 LinkEvent::Up(node) => {
                     self.step(now_us, NodeInput::PeerUp(node));
+                    self.lanes.retry(now_us, None, &leader_of(&self.gateway, &self.links));
                     self.show();
                 }
                 LinkEvent::Down(node) => {
@@ -387,6 +388,7 @@ impl<'n> Driver<'n> {
             while let Some(output) = self.outputs.pop_front() {
                 self.obey(now_us, output);
             }
+            self.lanes.look_again(now_us, &leader_of(&self.gateway, &self.links));
             let wishes = self.lanes.take_wishes();
             if wishes.is_empty() && self.outputs.is_empty() {
                 self.core.flush(&mut self.scratch);

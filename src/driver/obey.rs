@@ -120,7 +120,7 @@ impl Driver<'_> {
             _ => {}
         }
         cell.set_leader(leader);
-        self.lanes.retry(now_us, group, &leader_of(&self.gateway, &self.links));
+        self.lanes.retry(now_us, Some(group), &leader_of(&self.gateway, &self.links));
     }
 
     pub(super) fn tell_leads(&mut self) {

@@ -1,6 +1,6 @@
 //! One lane: requests of one origin for one group, in order.
 
-use super::NodeId;
+use super::{Leader, NodeId};
 use crate::cluster::wire::message::End;
 use crate::resp::Protocol;
 use std::sync::Arc;
@@ -34,12 +34,27 @@ pub(super) struct Lane {
     pub(super) origin: Origin,
     pub(super) items: Vec<Item>,
     pub(super) state: State,
+    /// Who was believed to lead when it was begun last.
+    pub(super) tried: Leader,
     pub(super) began_us: u64,
     /// Something was refused: nothing behind it is begun.
     pub(super) is_stopped: bool,
 }
 
 impl Lane {
+    /// Whether a lane that waits goes on with this leader. One that refused it is asked again only
+    /// when its time has come, or when it was not the leader meanwhile: so two nodes that each
+    /// refuse do not pass it to and fro without a rest.
+    pub(super) fn may_go_on(&mut self, leader: Leader) -> bool {
+        if !matches!(self.state, State::Waiting(_)) {
+            return false;
+        }
+        if leader == Leader::Unknown {
+            self.tried = leader;
+        }
+        leader != self.tried
+    }
+
     /// What has no end yet was not executed.
     pub(super) fn refuse_rest(&mut self) {
         for item in &mut self.items {
