@@ -188,11 +188,11 @@ impl Node {
             NodeInput::TakeOver => self.begin_to_take_over(now_us, out),
             NodeInput::HandOver => {
                 self.ends = true;
-                self.hand_over(now_us, out);
+                self.tell_fitness(now_us, out);
             }
             NodeInput::SlowDisk(is_slow) => {
                 self.is_quick = !is_slow;
-                self.hand_over(now_us, out);
+                self.tell_fitness(now_us, out);
             }
             NodeInput::Checkpoint => self.checkpoint(now_us, out),
         }
@@ -847,6 +847,12 @@ mod tests {
         let groups = (0..CLUSTER_GROUPS as GroupId).chain([META]);
         assert!(groups.clone().all(|group| trio.leader(group).len() == 1));
         assert!(groups.clone().all(|group| trio.leader(group) != [0]));
+        // Less than what passes between two of its words about itself.
+        trio.pass(8);
+        let to_it = trio.nodes[0].id();
+        let comes_back =
+            |(_, event): &(_, Event)| matches!(event, Event::HandsOver { to, .. } if *to == to_it);
+        assert!(!trio.events.iter().any(comes_back), "it said that it ends");
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Node {
         tell(to, &Control::Hello(self.hello()), out);
     }
 
-    fn say_hello_to_all(&self, out: &mut Vec<NodeOutput>) {
+    pub(super) fn say_hello_to_all(&self, out: &mut Vec<NodeOutput>) {
         let bytes = Control::Hello(self.hello()).encode();
         for to in self.others() {
             out.push(NodeOutput::Send { to, message: PeerMessage::Control(bytes.clone()) });

@@ -214,6 +214,13 @@ impl Node {
         handed_us == 0 || now_us >= handed_us + NODE_TRANSFER_US
     }
 
+    /// Whether this node is fit to lead may be different now: all are told before anything else, or
+    /// they would give back at once what is handed to them.
+    pub(super) fn tell_fitness(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
+        self.say_hello_to_all(out);
+        self.hand_over(now_us, out);
+    }
+
     /// Hands over everything that is led here, if this node is not fit to lead.
     pub(super) fn hand_over(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
         if self.is_fit() {
