@@ -186,6 +186,10 @@ fn tell(event: &Event) {
         Event::TakesOver(groups) => tracing::info!(
             "CLUSTER FAILOVER: the leaders of {groups} groups are asked to hand over to this node"
         ),
+        Event::CalledOff { by } => tracing::warn!(
+            "CLUSTER FAILOVER of this node is called off: the node {by:016x} was told to take over \
+             later"
+        ),
         Event::Lacks { group } => tracing::error!(
             "the disk of this node has lost what it had called durable of group {group}: the \
              replica here helps nobody to lead any more; stop the node, move its directory away, \

@@ -54,8 +54,9 @@ pub enum Control {
     Found(Table),
     /// A command for the meta group, for its leader to propose.
     Command(Vec<u8>),
-    /// The sender was told to lead these groups: whoever leads them is asked to hand them over.
-    TakeOver(Vec<GroupId>),
+    /// The sender was told, at this moment, to lead these groups: whoever leads them is asked to
+    /// hand them over.
+    TakeOver(u64, Vec<GroupId>),
 }
 
 /// Who a node is and what it knows.
@@ -121,8 +122,9 @@ impl Control {
                 out.push(4);
                 table.put(&mut out);
             }
-            Control::TakeOver(groups) => {
-                out.push(5);
+            Control::TakeOver(moment, groups) => {
+                out.push(6);
+                out.extend_from_slice(&moment.to_le_bytes());
                 put_varint(&mut out, groups.len() as u64);
                 groups.iter().for_each(|group| out.extend_from_slice(&group.to_le_bytes()));
             }
@@ -139,9 +141,11 @@ impl Control {
             2 => Control::Table(Table::read(&mut source)?),
             3 => Control::Command(source.string()?.to_vec()),
             4 => Control::Found(Table::read(&mut source)?),
-            5 => {
+            // 5 named no moment.
+            6 => {
+                let moment = source.u64()?;
                 let groups = codec::list(&mut source, CLUSTER_GROUPS + 1, Source::u16)?;
-                Control::TakeOver(groups)
+                Control::TakeOver(moment, groups)
             }
             _ => return None,
         };
@@ -215,7 +219,7 @@ mod tests {
         let stages = [Stage::Unborn, Stage::Prepared { cluster: 9 }, member, lost];
         let mut all: Vec<Control> = stages.into_iter().map(hello).collect();
         all.extend([Control::Table(Table::example()), Control::Command(vec![1, 2])]);
-        all.extend([Control::Found(Table::example()), Control::TakeOver(vec![3, META])]);
+        all.extend([Control::Found(Table::example()), Control::TakeOver(7, vec![3, META])]);
         all
     }
 

@@ -20,6 +20,7 @@ mod birth;
 mod io;
 mod members;
 mod meta;
+mod take_over;
 
 use super::birth::{Council, Refusal};
 use super::fate::{Fate, Ticket};
@@ -34,6 +35,7 @@ use meta::Meta;
 use raft::eraftpb::Snapshot;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
+use take_over::TakeOvers;
 
 /// A replica that runs here.
 struct Replica {
@@ -95,9 +97,7 @@ pub struct Node {
     log: Log,
     hello_us: u64,
     manage_us: u64,
-    /// Until when leaders are asked to hand over to this node, and until when it keeps that.
-    asks_until_us: u64,
-    keeps_until_us: u64,
+    take_overs: TakeOvers,
     /// How far wall time is ahead of the local time, if that was told.
     wall_ahead_us: Option<i64>,
     /// The disk is quick enough.
@@ -138,8 +138,7 @@ impl Node {
             log: Log { number: start.last, ..Log::default() },
             hello_us: 0,
             manage_us: 0,
-            asks_until_us: 0,
-            keeps_until_us: 0,
+            take_overs: TakeOvers::default(),
             wall_ahead_us: None,
             is_quick: true,
             ends: false,
@@ -699,6 +698,56 @@ mod tests {
         trio.expect_leaders();
         let asked = trio.events.iter().filter(|(_, event)| matches!(event, Event::TakesOver(_)));
         assert_eq!(asked.count(), 2);
+    }
+
+    /// Nodes are told to take over before any of them hears of the other, with wall clocks that are
+    /// this far ahead; who leads everything then.
+    fn told_at_once(walls: [u64; 2], reversed: bool) -> Vec<usize> {
+        let mut trio = Trio::led();
+        let mut words = Vec::new();
+        for (at, wall_us) in [1, 2].into_iter().zip(walls) {
+            let mut out = Vec::new();
+            trio.nodes[at].step(trio.now_us, NodeInput::Wall(trio.now_us + wall_us), &mut out);
+            trio.nodes[at].step(trio.now_us, NodeInput::TakeOver, &mut out);
+            words.push((at, out));
+        }
+        if reversed {
+            words.reverse();
+        }
+        for (at, out) in words {
+            let inputs: Vec<_> = out.into_iter().filter_map(|o| trio.obey(at, o)).collect();
+            inputs.into_iter().for_each(|(at, input)| trio.step(at, input));
+        }
+        trio.pass(400);
+        let of = |group| <[usize; 1]>::try_from(trio.leader(group)).unwrap()[0];
+        let mut leaders: Vec<usize> = trio.nodes[0].groups().map(|(group, _)| of(group)).collect();
+        leaders.sort_unstable();
+        leaders.dedup();
+        leaders
+    }
+
+    #[test]
+    fn of_two_nodes_that_are_told_to_take_over_at_once_the_later_one_leads() {
+        for reversed in [false, true] {
+            assert_eq!(told_at_once([5, 6], reversed), [2]);
+            assert_eq!(told_at_once([6, 5], reversed), [1]);
+            let greater = if node_id("node-2") > node_id("node-3") { 1 } else { 2 };
+            assert_eq!(told_at_once([5, 5], reversed), [greater], "at the same moment");
+        }
+    }
+
+    #[test]
+    fn who_is_told_last_leads_although_its_wall_clock_is_behind() {
+        let mut trio = Trio::led();
+        let now_us = trio.now_us;
+        trio.step(1, NodeInput::Wall(now_us + 3_600_000_000));
+        trio.step(1, NodeInput::TakeOver);
+        trio.pass(60);
+        trio.step(2, NodeInput::TakeOver);
+        trio.pass(60);
+        assert_eq!(trio.leader(5), [2], "it knows of the other order, which asked it for groups");
+        let called_off = Event::CalledOff { by: trio.nodes[2].id() };
+        assert!(trio.events.contains(&(1, called_off)), "{:?}", trio.events.last());
     }
 
     #[test]

@@ -181,9 +181,9 @@ impl Node {
                 }
                 _ => {}
             },
-            Some(Control::TakeOver(groups)) => {
+            Some(Control::TakeOver(moment, groups)) => {
                 if self.is_vouched_for(from) {
-                    self.asked_for(now_us, from, &groups, out);
+                    self.asked_for(now_us, (moment, from), &groups, out);
                 }
             }
             None => out.push(nonsense("a word of a node that cannot be read")),

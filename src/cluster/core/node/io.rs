@@ -213,6 +213,11 @@ pub enum Event {
     },
     /// The leaders of so many groups were asked to hand over to this node.
     TakesOver(usize),
+    /// Another node was told to take over later than this one, which asks no more.
+    CalledOff {
+        /// Which node.
+        by: NodeId,
+    },
     /// A leader relies on what the replica here had acknowledged and does not have: the disk lost
     /// what it had called durable.
     Lacks {

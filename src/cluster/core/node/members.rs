@@ -8,12 +8,8 @@ use super::super::message::{Control, GroupId, META, NodeId};
 use super::super::table::{Command, Table};
 use super::birth::tell;
 use super::{Event, Node, NodeOutput, Reason};
-use crate::limits::{
-    NODE_BALANCE_AFTER_US, NODE_BALANCE_GROUPS, NODE_KEEP_US, NODE_MANAGE_US, NODE_TAKE_OVER_US,
-    NODE_TRANSFER_US,
-};
+use crate::limits::{NODE_BALANCE_AFTER_US, NODE_BALANCE_GROUPS, NODE_MANAGE_US, NODE_TRANSFER_US};
 use raft::StateRole;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Node {
@@ -133,9 +129,7 @@ impl Node {
                 self.send_command(now_us, Command::Settled(group, gone), out);
             }
         }
-        if now_us < self.asks_until_us {
-            self.take_over(out);
-        }
+        self.ask_again(now_us, out);
         if self.is_fit() {
             self.balance(now_us, &table, out);
         } else {
@@ -184,7 +178,7 @@ impl Node {
 
     /// Hands groups to the nodes that the table wants to lead them, a few at a time.
     fn balance(&mut self, now_us: u64, table: &Table, out: &mut Vec<NodeOutput>) {
-        if now_us < self.keeps_until_us {
+        if self.keeps_all(now_us) {
             return;
         }
         let mut left = NODE_BALANCE_GROUPS;
@@ -209,7 +203,7 @@ impl Node {
         is_steady && self.council.of(now_us, node).is_some_and(|hello| hello.fit)
     }
 
-    fn may_hand_over(&self, now_us: u64, group: GroupId) -> bool {
+    pub(super) fn may_hand_over(&self, now_us: u64, group: GroupId) -> bool {
         let handed_us = self.replicas.get(&group).map_or(0, |replica| replica.handed_us);
         handed_us == 0 || now_us >= handed_us + NODE_TRANSFER_US
     }
@@ -249,54 +243,7 @@ impl Node {
         }
     }
 
-    /// This node was told to lead what it holds. The leaders are asked for a while: what they hear
-    /// may be lost, and not all replicas here may have enough of the log yet.
-    pub(super) fn begin_to_take_over(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
-        if self.is_fit() {
-            self.asks_until_us = now_us + NODE_TAKE_OVER_US;
-            self.keeps_until_us = now_us + NODE_KEEP_US;
-            let asked = self.take_over(out);
-            out.push(NodeOutput::Event(Event::TakesOver(asked)));
-        }
-    }
-
-    /// Asks whoever leads a group that is held here to hand it over; returns of how many groups.
-    fn take_over(&self, out: &mut Vec<NodeOutput>) -> usize {
-        let mut by_leader: BTreeMap<NodeId, Vec<GroupId>> = BTreeMap::new();
-        for (&group, replica) in self.replicas.iter().filter(|(_, replica)| !replica.core.leads()) {
-            if let Some(&(_, leader)) = self.homes.get(&replica.core.role().leader) {
-                by_leader.entry(leader).or_default().push(group);
-            }
-        }
-        let asked = by_leader.values().map(Vec::len).sum();
-        for (leader, groups) in by_leader {
-            tell(leader, &Control::TakeOver(groups), out);
-        }
-        asked
-    }
-
-    /// Another node was told to lead these groups.
-    pub(super) fn asked_for(
-        &mut self,
-        now_us: u64,
-        from: NodeId,
-        groups: &[GroupId],
-        out: &mut Vec<NodeOutput>,
-    ) {
-        // This node does not ask for them back, nor give others what it was told to keep.
-        self.asks_until_us = 0;
-        self.keeps_until_us = 0;
-        for &group in groups {
-            let replica = self.table.as_ref().and_then(|table| table.replica_on(group, from));
-            let follows = |id: &u64| self.group(group).is_some_and(|core| core.is_followed_by(*id));
-            let replica = replica.filter(follows);
-            if let Some(replica) = replica.filter(|_| self.may_hand_over(now_us, group)) {
-                self.give(now_us, group, replica, Reason::Asked, out);
-            }
-        }
-    }
-
-    fn give(
+    pub(super) fn give(
         &mut self,
         now_us: u64,
         group: GroupId,
