@@ -10,6 +10,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `serve` | a batch of requests of one connection |
+//! | `leased` | reads that a worker answers alone |
 //! | `split` | requests for several groups, and one reply from many |
 //! | [`request`] | a request as bytes of a group's log |
 //! | [`execute`] | applying them, reading, cutting and restoring the state of a group |
@@ -21,6 +22,7 @@
 //! after it has read (C5).
 
 pub mod execute;
+mod leased;
 pub mod report;
 pub mod request;
 mod serve;
@@ -67,12 +69,19 @@ impl GroupCell {
         }
     }
 
-    /// Whether a read that has just been made here may be answered.
+    /// Whether a read that has come in before this moment of the lease clock, or has just been
+    /// made here, may be answered.
     #[inline]
-    pub fn may_read(&self) -> bool {
+    pub fn may_read(&self, now_us: u64) -> bool {
         // Acquire: pairs with the Release in `set_lease`.
-        let until_us = self.lease_until_us.load(Ordering::Acquire);
-        until_us > 0 && lease_clock_us() < until_us
+        now_us < self.lease_until_us.load(Ordering::Acquire)
+    }
+
+    /// Whether there is a lease at all, which may be over.
+    #[inline]
+    fn is_leased(&self) -> bool {
+        // Relaxed: a hint, before the clock is read.
+        self.lease_until_us.load(Ordering::Relaxed) > 0
     }
 
     /// Log time of what is applied.

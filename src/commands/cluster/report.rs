@@ -4,7 +4,7 @@
 //! this node knows. The ports that are named are those that answer where keys are. Changing members
 //! and moving slots are not there; they answer an error.
 
-use super::{Follower, Gateway, NodeView, Progress, Refilling, View};
+use super::{Follower, Gateway, NodeView, Progress, Refilling, View, lease_clock_us};
 use crate::commands::session::Cx;
 use crate::commands::table::{Command, Keys, Outcome, Run, acl, flags::*, row};
 use crate::engine::CmdError;
@@ -326,10 +326,11 @@ fn refill(refilling: Option<Refilling>, out: &mut String) {
 }
 
 fn groups(gateway: &Gateway, view: &View, out: &mut String) {
+    let now_us = lease_clock_us();
     for (group, here) in (0..).zip(gateway.progress()) {
         let leader = node(view, gateway.group(group).leader());
         let leader = leader.map_or("none", |node| node.name.as_str());
-        let lease = u8::from(gateway.group(group).may_read());
+        let lease = u8::from(gateway.group(group).may_read(now_us));
         let Progress { is_here, term, commit, applied } = here;
         let lag = commit.saturating_sub(applied);
         // Writing to a String cannot fail.

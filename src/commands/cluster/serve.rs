@@ -6,6 +6,7 @@
 //! node that stands alone, once what is in front of it was answered.
 
 use super::execute::SLOTS_PER_GROUP;
+use super::leased::LeasedReads;
 use super::split::{Combine, Part, WatchedSlots, is_split, split};
 use super::{Gateway, Place, Submission, request};
 use crate::commands::admission::{admit, refuse, unknown_command};
@@ -32,21 +33,31 @@ enum Way {
 }
 
 /// Serves a batch; see [`crate::net::Service::serve`].
-pub fn serve(
+pub fn serve(node: &Node, gateway: &Gateway, io: &mut Io<'_, Node>, batch: Batch<'_>) -> Served {
+    if is_waiting(io) {
+        return Served { executed: 0, flow: Flow::Park };
+    }
+    // What is prepared for one request is much less to lay out than what is for sixteen.
+    match batch.len() {
+        1 => serve_up_to::<1>(node, gateway, io, batch),
+        _ => serve_up_to::<BATCH_COMMANDS>(node, gateway, io, batch),
+    }
+}
+
+/// Serves a batch of at most `MOST` requests.
+fn serve_up_to<const MOST: usize>(
     node: &Node,
     gateway: &Gateway,
     io: &mut Io<'_, Node>,
     mut batch: Batch<'_>,
 ) -> Served {
-    if is_waiting(io) {
-        return Served { executed: 0, flow: Flow::Park };
-    }
     let count = batch.len();
     let pin = reclaim::pin();
-    let mut prepared = [Prepared::default(); BATCH_COMMANDS];
+    let mut prepared = [Prepared::default(); MOST];
     node.prepare(&pin, io.session.db, &batch, &mut prepared);
     let prepared = &prepared;
     let mut run = ExecutionRun::new(node, &pin, io);
+    let mut reads = LeasedReads::new(gateway);
     let mut places: Vec<Place> = Vec::new();
     let mut executed = 0;
     let mut flow = Flow::Next;
@@ -55,11 +66,15 @@ pub fn serve(
         let is_behind = !places.is_empty();
         if !is_behind
             && let Some(group) = simple_read(io, one)
-            && let Some(after) = read_here(gateway, &mut run, io, &mut batch, executed, one, group)
+            && reads.may_begin(&mut run, io, executed, group)
         {
-            flow = after;
+            flow = run.execute(io, &mut batch, executed, one);
             executed += usize::from(flow != Flow::Park);
             continue;
+        }
+        if let Some(first) = reads.end(io) {
+            (executed, flow) = (first, Flow::Next);
+            break;
         }
         let row = one.row();
         // Asked first: finding the way of an EXEC takes the transaction from the connection.
@@ -91,6 +106,8 @@ pub fn serve(
             }
         }
     }
+    // If they are taken back, nothing waits behind them, and all is served anew.
+    reads.end(io).into_iter().for_each(|first| (executed, flow) = (first, Flow::Next));
     run.end(io);
     if !places.is_empty() {
         submit(gateway, io, places);
@@ -135,34 +152,6 @@ fn simple_read(io: &Io<'_, Node>, one: &Prepared<'_>) -> Option<u16> {
         && matches!(command.run, Run::Read(_) | Run::Locked(_));
     (reads && one.hashed && io.session.multi.is_none())
         .then_some(one.hint.key(&[]).hash_slot / SLOTS_PER_GROUP)
-}
-
-/// Executes a read here if the lease of its group allows that.
-fn read_here<'a>(
-    gateway: &Gateway,
-    run: &mut ExecutionRun<'a>,
-    io: &mut Io<'_, Node>,
-    batch: &mut Batch<'_>,
-    at: usize,
-    one: &'a Prepared<'a>,
-    group: u16,
-) -> Option<Flow> {
-    let cell = gateway.group(group);
-    if gateway.is_strict() || !cell.may_read() {
-        return None;
-    }
-    cell.note_read();
-    let mark = io.out.mark();
-    let reply_mode = io.session.reply_mode;
-    run.set_now(cell.log_time_ms());
-    let flow = run.execute(io, batch, at, one);
-    // The process may have been stopped since the first look, and another node may lead by now.
-    if !cell.may_read() {
-        io.out.rollback(mark);
-        io.session.reply_mode = reply_mode;
-        return None;
-    }
-    Some(flow)
 }
 
 /// Whether CLIENT REPLY asked for no reply to the next request, which is counted as one.
