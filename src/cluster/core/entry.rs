@@ -29,8 +29,13 @@ pub struct Batch<'a> {
 }
 
 /// The bytes of an entry that is applied at log time `time_us`.
-pub fn encode<'a>(time_us: u64, requests: impl ExactSizeIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut out = vec![VERSION];
+pub fn encode<'a>(
+    time_us: u64,
+    requests: impl ExactSizeIterator<Item = &'a [u8]> + Clone,
+) -> Vec<u8> {
+    let lengths = requests.clone().map(|request| request.len() + LENGTH_BYTES_MAX);
+    let mut out = Vec::with_capacity(HEADER_BYTES + LENGTH_BYTES_MAX + lengths.sum::<usize>());
+    out.push(VERSION);
     out.extend_from_slice(&time_us.to_le_bytes());
     put_varint(&mut out, requests.len() as u64);
     requests.for_each(|request| put_string(&mut out, request));

@@ -32,6 +32,7 @@ use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot}
 use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
 use ready::Held;
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Deref;
 
 /// A vote that a transfer of the leadership forces carries this context, in the library.
 const FORCED: &[u8] = b"CampaignTransfer";
@@ -138,9 +139,21 @@ pub struct Committed {
     /// Its term.
     pub term: u64,
     /// Its bytes (see [`entry`]); empty if it concerns the group alone.
-    pub data: Vec<u8>,
+    pub data: Data,
     /// The tickets of its requests if they were proposed here; they are applied then.
     pub tickets: Vec<Ticket>,
+}
+
+/// The bytes of an entry, which it shares with the log.
+#[derive(Clone, Debug)]
+pub struct Data(Entry);
+
+impl Deref for Data {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.0.data
+    }
 }
 
 /// What is to be done.

@@ -207,9 +207,10 @@ impl Group {
                 self.reconfigure(&entry);
                 entry.data.clear();
             }
-            let (tickets, not_applied) = self.open.decide(entry.index, entry.term);
+            let (index, term) = (entry.index, entry.term);
+            let (tickets, not_applied) = self.open.decide(index, term);
             lost.extend(not_applied);
-            Committed { index: entry.index, term: entry.term, data: entry.data.to_vec(), tickets }
+            Committed { index, term, data: Data(entry), tickets }
         });
         let committed = committed.collect();
         out.push(Output::Apply(committed));
