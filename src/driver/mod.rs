@@ -40,6 +40,7 @@ use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
 use crate::cluster::core::node::{Node, NodeInput, NodeOutput};
 use crate::cluster::core::table::Table;
 use crate::cluster::core::{Group, StateRole};
+use crate::cluster::wire::beat::Beat;
 use crate::cluster::wire::message::Message;
 use crate::commands::NodeHub;
 use crate::commands::cluster::{Gateway, lease_clock_us};
@@ -73,6 +74,8 @@ pub struct Driver<'n> {
     listeners: Vec<OwnedFd>,
     log: GroupLog,
     lanes: Lanes,
+    /// Heartbeats that leave together.
+    beats: BTreeMap<NodeId, Vec<Beat>>,
     outputs: VecDeque<NodeOutput>,
     scratch: Vec<NodeOutput>,
     table: Option<Arc<Table>>,
@@ -147,6 +150,7 @@ impl<'n> Driver<'n> {
             listeners,
             log: GroupLog::new(log, places),
             lanes: Lanes::new(life),
+            beats: BTreeMap::new(),
             outputs: first.into(),
             scratch: Vec::new(),
             table: None,
@@ -293,6 +297,13 @@ impl<'n> Driver<'n> {
                 let message = PeerMessage::Raft { group, message };
                 self.step(now_us, NodeInput::Receive { from, message });
             }
+            Message::Beats(beats) => {
+                for beat in beats {
+                    let (group, message) = (beat.group, beat.message());
+                    let message = PeerMessage::Raft { group, message };
+                    self.step(now_us, NodeInput::Receive { from, message });
+                }
+            }
             Message::Control(bytes) => {
                 let message = PeerMessage::Control(bytes);
                 self.step(now_us, NodeInput::Receive { from, message });
@@ -401,6 +412,7 @@ impl<'n> Driver<'n> {
         }
         self.log.pump();
         self.publish_leases();
+        self.send_beats();
         self.links.flush(now_us);
     }
 
@@ -414,13 +426,9 @@ impl<'n> Driver<'n> {
     /// Lets workers answer reads alone where that is allowed. Before anything leaves: what follows
     /// from the end of a lease must not be seen before its end is.
     fn publish_leases(&mut self) {
-        for group in 0..CLUSTER_GROUPS as GroupId {
-            let lease_us = match self.core.group(group) {
-                Some(core) if self.states.applied(group) >= core.committed() => {
-                    core.lease_until_us()
-                }
-                _ => 0,
-            };
+        for (group, core) in self.core.groups().filter(|(group, _)| *group != META) {
+            let is_applied = self.states.applied(group) >= core.committed();
+            let lease_us = if is_applied { core.lease_until_us() } else { 0 };
             self.gateway.group(group).set_lease(lease_us);
         }
     }

@@ -8,8 +8,10 @@ use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
 use crate::cluster::core::node::{Event, NodeInput, NodeOutput, Reason};
 use crate::cluster::core::reads::ReadMode;
 use crate::cluster::core::{MessageType, Snapshot};
+use crate::cluster::wire::beat::Beat;
 use crate::cluster::wire::frame::Stream;
 use crate::cluster::wire::message::{End, Message};
+use crate::limits::PEER_BEATS_MAX;
 
 impl Driver<'_> {
     pub(super) fn fulfil(&mut self, now_us: u64, wishes: Vec<Wish>) {
@@ -59,7 +61,10 @@ impl Driver<'_> {
             NodeOutput::Persist { token, record } => self.log.push(now_us, token, record),
             NodeOutput::Send { to, message } => self.send(to, message),
             NodeOutput::Begin { group, snapshot } => self.begin(group, &snapshot),
-            NodeOutput::End { group } => self.states.end(group),
+            NodeOutput::End { group } => {
+                self.gateway.group(group).set_lease(0);
+                self.states.end(group);
+            }
             NodeOutput::Apply { group, entries } => {
                 let lanes = &mut self.lanes;
                 let index = self.states.apply(now_us, group, entries, lanes);
@@ -152,6 +157,9 @@ impl Driver<'_> {
     fn send(&mut self, to: NodeId, message: PeerMessage) {
         let (message, stream) = match message {
             PeerMessage::Raft { group, message } => {
+                if let Some(beat) = Beat::of(group, &message) {
+                    return self.beat(to, beat);
+                }
                 let is_long = message.get_msg_type() == MessageType::MsgSnapshot;
                 let stream = if is_long { Stream::Bulk } else { Stream::Urgent };
                 (Message::Raft { group, message }, stream)
@@ -160,6 +168,21 @@ impl Driver<'_> {
         };
         // What is lost on the way is sent again by those who need it.
         self.links.send(to, &message, stream);
+    }
+
+    /// A heartbeat leaves with the others of this moment.
+    fn beat(&mut self, to: NodeId, beat: Beat) {
+        let beats = self.beats.entry(to).or_default();
+        beats.push(beat);
+        if beats.len() == PEER_BEATS_MAX {
+            self.send_beats();
+        }
+    }
+
+    pub(super) fn send_beats(&mut self) {
+        for (&to, beats) in self.beats.iter_mut().filter(|(_, beats)| !beats.is_empty()) {
+            self.links.send(to, &Message::Beats(std::mem::take(beats)), Stream::Urgent);
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Bounds of a cluster's node: requests on their way, its log, its links.
 
-use super::{BATCH_COMMANDS, CLUSTER_REPLICAS, GROUP_MESSAGE_BYTES};
+use super::{BATCH_COMMANDS, CLUSTER_GROUPS, CLUSTER_REPLICAS, GROUP_MESSAGE_BYTES};
 
 /// Bytes of a request, or of a transaction, that a cluster takes.
 pub const CLUSTER_REQUEST_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -88,6 +88,8 @@ pub const GROUP_LEAVING_MAX: usize = 8;
 pub const GROUP_MESSAGE_ENTRIES_MAX: usize = 32_768;
 /// Requests of one message between nodes; a message with more cannot be read.
 pub const PEER_REQUESTS_MAX: usize = 1024;
+/// Heartbeats of groups in one message between nodes; a message with more cannot be read.
+pub const PEER_BEATS_MAX: usize = 256;
 /// Messages with requests of other nodes that are not answered; more are refused, with proof.
 pub const PEER_LANES_MAX: usize = 65_536;
 /// Bytes of requests of other nodes that are not answered; more are refused, with proof.
@@ -100,4 +102,6 @@ pub const PEER_BARRED_US: u64 = 5_000_000;
 // An entry takes twelve bytes at least where the library counts what it sends at once.
 const _: () = assert!(GROUP_MESSAGE_ENTRIES_MAX as u64 > GROUP_MESSAGE_BYTES / 12 + 1);
 const _: () = assert!(PEER_REQUESTS_MAX >= BATCH_COMMANDS);
+// All groups of a node fit.
+const _: () = assert!(PEER_BEATS_MAX > CLUSTER_GROUPS);
 const _: () = assert!(GROUP_MEMBERS_MAX > CLUSTER_REPLICAS + GROUP_LEAVING_MAX);

@@ -360,6 +360,9 @@ impl Group {
     /// The library waits for a report of what became of a snapshot, and would wait for ever for one
     /// that was lost, or whose receiver was. Sending it again does no harm.
     fn resend_snapshots(&mut self) {
+        if !self.leads() && self.awaited.is_empty() {
+            return;
+        }
         let replicas = self.raw.raft.prs().iter().filter(|_| self.leads());
         let awaited = replicas.filter(|(_, progress)| progress.state == ProgressState::Snapshot);
         let ticks = |id: &u64| self.awaited.get(id).map_or(0, |ticks| ticks + 1);

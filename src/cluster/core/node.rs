@@ -393,8 +393,9 @@ impl Node {
         input: Input,
         out: &mut Vec<NodeOutput>,
     ) -> bool {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
+        // What follows from an input is rare, so the queue mostly takes no memory.
+        let (mut next, mut inputs) = (Some(input), VecDeque::new());
+        while let Some(input) = next.take().or_else(|| inputs.pop_front()) {
             let Some(replica) = self.replicas.get_mut(&group) else { return false };
             let mut outputs = std::mem::take(&mut self.scratch);
             replica.core.step(now_us, input, &mut outputs);

@@ -26,7 +26,7 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
 /// Versions of the wire that this program speaks.
-pub const VERSIONS: (u8, u8) = (1, 1);
+pub const VERSIONS: (u8, u8) = (2, 2);
 /// Bytes of a greeting at most.
 pub const GREETING_BYTES_MAX: usize = 1024;
 
@@ -310,7 +310,7 @@ mod tests {
         match step {
             Ok(Step::Done(peer, rest)) => {
                 assert!(rest.is_empty());
-                assert_eq!(peer.version, 1);
+                assert_eq!(peer.version, VERSIONS.1);
                 peer.greeting.name
             }
             other => panic!("{other:?}"),
@@ -396,9 +396,9 @@ mod tests {
         let of = |cluster| Greeting { cluster, ..two() };
         assert_eq!(outcome(greeting("one", "two"), of(8)), Some(Refused::OtherCluster(8)));
         assert_eq!(outcome(greeting("one", "two"), of(0)), None, "it is in none yet");
-        let newer = Greeting { versions: (2, 3), ..two() };
-        assert_eq!(outcome(greeting("one", "two"), newer), Some(Refused::Version(2, 3)));
-        let both = Greeting { versions: (1, 3), ..two() };
+        let newer = Greeting { versions: (3, 4), ..two() };
+        assert_eq!(outcome(greeting("one", "two"), newer), Some(Refused::Version(3, 4)));
+        let both = Greeting { versions: (2, 4), ..two() };
         assert_eq!(outcome(greeting("one", "two"), both), None);
     }
 

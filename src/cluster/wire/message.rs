@@ -6,12 +6,14 @@
 //!   3 requests    id u64 | group u16 | protocol u8 | count | count x (writes u8, request)
 //!   4 replies     id u64 | count | count x (end u8: 0 replied, 1 not executed, 2 uncertain; reply)
 //!   5 heartbeat
+//!   6 beats       count | count x heartbeat of a group
 //! ```
 //!
 //! Requests that were sent once are never sent again if they write (C18). Ids are of the sender's
 //! choice; a reply to an id that is not known any more is dropped.
 
 use super::Malformed;
+use super::beat::{Beat, put_beats, take_beats};
 use super::raft::{put_message, take_message};
 use crate::cluster::core::Message as Raft;
 use crate::cluster::core::log::codec;
@@ -36,6 +38,8 @@ pub enum Message {
     Replies(Replies),
     /// Nothing but that the node is there.
     Heartbeat,
+    /// Heartbeats of groups, and answers to such.
+    Beats(Vec<Beat>),
 }
 
 /// Requests of one connection for one group.
@@ -88,6 +92,10 @@ impl Message {
             Message::Requests(requests) => requests.put(&mut out),
             Message::Replies(replies) => replies.put(&mut out),
             Message::Heartbeat => out.push(5),
+            Message::Beats(beats) => {
+                out.push(6);
+                put_beats(&mut out, beats);
+            }
         }
         out
     }
@@ -104,6 +112,7 @@ impl Message {
             Some(3) => Requests::take(&mut source).map(Message::Requests),
             Some(4) => Replies::take(&mut source).map(Message::Replies),
             Some(5) => Some(Message::Heartbeat),
+            Some(6) => take_beats(&mut source).map(Message::Beats),
             _ => return Err(Malformed("a message of an unknown kind")),
         };
         message.filter(|_| source.is_empty()).ok_or(Malformed("a message is not whole"))
@@ -172,6 +181,10 @@ impl Replies {
 mod tests {
     use super::*;
 
+    fn beat(is_answer: bool, commit: u64) -> Beat {
+        Beat { group: 64, is_answer, to: 300, from: 2, term: 9, commit }
+    }
+
     #[test]
     fn messages_come_back_and_every_cut_of_them_is_refused() {
         let items = vec![(true, b"set".to_vec()), (false, vec![])];
@@ -181,6 +194,7 @@ mod tests {
             Message::Requests(Requests { id: u64::MAX, group: 3, protocol: 2, items }),
             Message::Replies(Replies { id: 7, items: ends }),
             Message::Heartbeat,
+            Message::Beats(vec![beat(false, 1 << 40), beat(true, 3)]),
         ];
         for message in messages {
             let bytes = message.encode();

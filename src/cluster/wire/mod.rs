@@ -10,11 +10,13 @@
 //! | [`frame`] | parts with a length and a checksum; messages put together from them |
 //! | [`message`] | what a message is: consensus, control, requests, replies |
 //! | [`raft`] | messages of the consensus, every field |
+//! | [`beat`] | heartbeats of groups, many in one message |
 //!
 //! Invariants: bytes come in and go out as arguments, there is no socket in here; what was
 //! announced takes no memory before it arrives; nothing that a peer sent reaches the parser of the
 //! consensus library. The formats are drawn in `docs/formats.md`.
 
+pub mod beat;
 pub mod frame;
 pub mod handshake;
 pub mod message;

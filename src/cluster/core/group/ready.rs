@@ -40,9 +40,18 @@ impl Group {
         loop {
             self.keep_rank();
             self.begin_rounds(now_us);
-            if !self.raw.has_ready() {
+            let messages = std::mem::take(&mut self.raw.raft.msgs);
+            let is_quiet = !self.raw.has_ready();
+            if is_quiet && (self.leads() || self.held.is_empty()) {
+                // Nothing is to be written, and nothing is being written that they promise: as with
+                // heartbeats. A `Ready` would hand them out as they are.
+                out.extend(messages.into_iter().map(Output::Send));
                 break;
             }
+            if is_quiet && messages.is_empty() {
+                break;
+            }
+            self.raw.raft.msgs = messages;
             self.take_ready(now_us, out);
         }
         let ready = self.reads.release(self.raw.raft.raft_log.applied());
