@@ -100,9 +100,11 @@ pub struct Driver<'n> {
 struct Shortening {
     /// Nothing is done before.
     next_us: u64,
-    /// Where the log ended when it was stated anew last.
+    /// Where the log ended when stating everything anew was begun last.
     stated_at: u64,
-    /// How often that was done.
+    /// The last record in front of that, while it goes on.
+    since: Option<u64>,
+    /// How often it was done.
     count: u64,
 }
 
@@ -255,6 +257,7 @@ impl<'n> Driver<'n> {
             self.step(now_us, NodeInput::TakeOver);
         }
         self.take_requests(now_us);
+        self.cut_next(now_us);
         self.settle(now_us);
     }
 
@@ -349,10 +352,13 @@ impl<'n> Driver<'n> {
     }
 
     /// Lets go of the log in front of what is needed. Where it has grown too long, the groups for
-    /// whose entries it is kept are cut; where none pins it, everything is stated anew.
+    /// whose entries it is kept are cut; where none pins it, everything is stated anew, in parts.
     fn shorten(&mut self, now_us: u64) {
         let (needed, pinned_by) = self.core.needed_from();
         self.log.let_go(needed);
+        if let Some(since) = self.shortening.since {
+            return self.state_on(now_us, since);
+        }
         let most = self.log_bytes_most();
         if self.log.bytes() <= most || now_us < self.shortening.next_us {
             return;
@@ -371,9 +377,20 @@ impl<'n> Driver<'n> {
         let end = self.log.log().end();
         let grown = end.saturating_sub(self.shortening.stated_at.max(self.log.begin()));
         if pinned_by.is_some() || grown > most / 2 {
-            self.step(now_us, NodeInput::Checkpoint);
-            self.shortening.stated_at = end;
+            let since = self.core.last_record();
+            (self.shortening.stated_at, self.shortening.since) = (end, Some(since));
+            self.state_on(now_us, since);
+        }
+    }
+
+    /// The next part of stating everything anew, when the one before is durable: what others want
+    /// written waits behind one part, not behind all states.
+    fn state_on(&mut self, now_us: u64, since: u64) {
+        if self.core.stated_from() > since {
+            self.shortening.since = None;
             self.shortening.count += 1;
+        } else if !self.core.is_stating() {
+            self.step(now_us, NodeInput::State(CLUSTER_SHORTEN_BYTES));
         }
     }
 
@@ -395,7 +412,6 @@ impl<'n> Driver<'n> {
     /// Does all that is to be done, until nothing is left.
     fn settle(&mut self, now_us: u64) {
         loop {
-            self.grant(now_us);
             while let Some(output) = self.outputs.pop_front() {
                 self.obey(now_us, output);
             }
@@ -416,9 +432,10 @@ impl<'n> Driver<'n> {
         self.links.flush(now_us);
     }
 
-    /// Cuts what has grown long.
-    fn grant(&mut self, now_us: u64) {
-        while let Some((group, cut)) = self.states.next_cut() {
+    /// Cuts a group that has grown long: one in each round, so that peers, ticks and requests wait
+    /// for the state of one group and not of all.
+    fn cut_next(&mut self, now_us: u64) {
+        if let Some((group, cut)) = self.states.next_cut() {
             self.step(now_us, NodeInput::Cut { group, cut });
         }
     }

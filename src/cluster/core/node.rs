@@ -20,6 +20,7 @@ mod birth;
 mod io;
 mod members;
 mod meta;
+mod statement;
 mod take_over;
 
 use super::birth::{Council, Refusal};
@@ -33,6 +34,7 @@ use crate::util::rng::SplitMix64;
 pub use io::{Event, NodeConfig, NodeError, NodeInput, NodeOutput, Reason};
 use meta::Meta;
 use raft::eraftpb::Snapshot;
+use statement::Statement;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use take_over::TakeOvers;
@@ -48,6 +50,8 @@ struct Replica {
     snapshot: Snapshot,
     /// When its leadership was handed over last.
     handed_us: u64,
+    /// The durable record that states everything of it but entries.
+    stated: u64,
 }
 
 /// A record that waits to be durable: its number, and what follows then.
@@ -57,8 +61,8 @@ struct Waiting {
     tokens: Vec<(GroupId, u64)>,
     /// What the node may say of itself.
     stage: Option<Stage>,
-    /// It holds a checkpoint.
-    is_checkpoint: bool,
+    /// What is stated in it.
+    statement: Statement,
 }
 
 /// What is known of the log that was written.
@@ -68,11 +72,11 @@ struct Log {
     /// What is in the record in the making.
     tokens: Vec<(GroupId, u64)>,
     stage: Option<Stage>,
-    is_checkpoint: bool,
+    statement: Statement,
     number: u64,
     waiting: VecDeque<Waiting>,
-    /// The last checkpoint that is durable.
-    checkpoint: u64,
+    /// The durable record that states who the node is.
+    stated: u64,
 }
 
 /// One node.
@@ -193,7 +197,8 @@ impl Node {
                 self.is_quick = !is_slow;
                 self.tell_fitness(now_us, out);
             }
-            NodeInput::Checkpoint => self.checkpoint(now_us, out),
+            NodeInput::Checkpoint => self.state_anew(now_us, usize::MAX, out),
+            NodeInput::State(bytes) => self.state_anew(now_us, bytes, out),
         }
     }
 
@@ -209,7 +214,7 @@ impl Node {
             number: log.number,
             tokens: std::mem::take(&mut log.tokens),
             stage: log.stage.take(),
-            is_checkpoint: std::mem::take(&mut log.is_checkpoint),
+            statement: std::mem::take(&mut log.statement),
         });
         let record = log.record.finish(log.number);
         out.push(NodeOutput::Persist { token: log.number, record });
@@ -243,27 +248,6 @@ impl Node {
     /// The node on which a replica lives, as far as the table knows it.
     pub fn home_of(&self, replica: u64) -> Option<NodeId> {
         self.homes.get(&replica).map(|(_, node)| *node)
-    }
-
-    /// The record from which on the log must be kept, and the group that needs it if that is one;
-    /// nothing may be let go before there is a durable checkpoint (C13).
-    pub fn needed_from(&self) -> (u64, Option<GroupId>) {
-        let oldest = |(&group, replica): (&GroupId, &Replica)| {
-            replica.places.oldest().map(|number| (number, Some(group)))
-        };
-        let checkpoint = (self.log.checkpoint, None);
-        self.replicas.iter().filter_map(oldest).chain([checkpoint]).min().unwrap_or(checkpoint)
-    }
-
-    /// The groups whose entries stand in front of the last checkpoint, by the record of the oldest:
-    /// cutting them lets go of the log up to there.
-    pub fn pins(&self) -> Vec<(u64, GroupId)> {
-        let oldest =
-            |(&group, replica): (&GroupId, &Replica)| Some((replica.places.oldest()?, group));
-        let is_pin = |(number, _): &(u64, GroupId)| *number < self.log.checkpoint;
-        let mut pins: Vec<_> = self.replicas.iter().filter_map(oldest).filter(is_pin).collect();
-        pins.sort_unstable();
-        pins
     }
 
     fn set_wall(&mut self, now_us: u64, wall_us: u64) {
@@ -325,9 +309,7 @@ impl Node {
     fn persisted(&mut self, now_us: u64, number: u64, out: &mut Vec<NodeOutput>) {
         self.replicas.values_mut().for_each(|replica| replica.places.durable(number));
         while let Some(waiting) = self.log.waiting.pop_front_if(|w| w.number <= number) {
-            if waiting.is_checkpoint {
-                self.log.checkpoint = waiting.number;
-            }
+            self.stated(waiting.number, &waiting.statement);
             if let Some(stage) = waiting.stage {
                 self.reached(stage, out);
             }
@@ -356,8 +338,9 @@ impl Node {
         let mut core = Group::new(start, now_us).map_err(|error| NodeError::Group(group, error))?;
         core.set_wall(self.wall_ahead_us);
         let (places, snapshot) = (stored.places, snapshot);
-        let replica =
-            Replica { core, told: None, places, snapshot: snapshot.clone(), handed_us: 0 };
+        let (handed_us, stated) = (0, 0);
+        let copy = snapshot.clone();
+        let replica = Replica { core, told: None, places, snapshot: copy, handed_us, stated };
         self.replicas.insert(group, replica);
         if group == META {
             self.meta = Some(Meta::of(&snapshot).ok_or(NodeError::Table)?);
@@ -442,6 +425,7 @@ impl Node {
         if let Some(Checkpoint::Own(snapshot) | Checkpoint::Received(snapshot)) = &write.checkpoint
         {
             replica.snapshot = snapshot.clone();
+            self.log.statement.groups.push(group);
         }
         self.log.record.group(group, replica.core.id(), write);
         match self.log.tokens.iter_mut().find(|(of, _)| *of == group) {
@@ -864,6 +848,35 @@ mod tests {
         }
         assert_eq!(start(needed).groups[&5].snapshot.data.len(), 9);
         assert_eq!(start(needed).groups[&5].entries.len(), 1);
+    }
+
+    #[test]
+    fn stated_in_parts_the_log_is_whole_from_where_it_is_needed_on() {
+        let mut trio = Trio::led();
+        let at = trio.leader(5)[0];
+        trio.step(at, NodeInput::Checkpoint);
+        trio.cut_all(at);
+        let since = trio.nodes[at].last_record();
+        let mut parts = 0;
+        while trio.nodes[at].stated_from() <= since {
+            trio.step(trio.leader(5)[0], write(5, 1000 + parts));
+            trio.step(at, NodeInput::State(1));
+            assert!(!trio.nodes[at].is_stating(), "it is durable");
+            let whole = &trio.logs[at];
+            let (from, _) = trio.nodes[at].needed_from();
+            let needed = &whole[from as usize - 1..];
+            let start = |log: &[Vec<u8>]| {
+                let mut start = recover(log.iter().map(|record| &record[..])).unwrap();
+                start.groups.values_mut().for_each(|stored| stored.places = Places::default());
+                start
+            };
+            assert!(start(needed) == start(whole), "after {parts} parts");
+            parts += 1;
+            assert!(parts < 1000, "it comes to an end");
+        }
+        assert_eq!(parts, CLUSTER_GROUPS as u64 + 1, "one group in each");
+        trio.cut_all(at);
+        assert!(trio.nodes[at].needed_from().0 > since);
     }
 
     #[test]

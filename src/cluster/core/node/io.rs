@@ -95,6 +95,10 @@ pub enum NodeInput {
     /// The log has grown: state everything anew that lies far behind in it (C13). What must be kept
     /// then is what [`Node::needed_from`](super::Node::needed_from) says.
     Checkpoint,
+    /// The same, of what was stated longest ago, until it takes so many bytes; of one group at
+    /// least. Said again and again until [`Node::stated_from`](super::Node::stated_from) is behind
+    /// where that began, it is a checkpoint in parts.
+    State(usize),
 }
 
 /// What is to be done.

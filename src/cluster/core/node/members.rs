@@ -2,7 +2,7 @@
 //! the log short.
 
 use super::super::birth::Refusal;
-use super::super::group::{Checkpoint, Input, Persist, Request};
+use super::super::group::{Input, Request};
 use super::super::log::{Birth, Stored, whole};
 use super::super::message::{Control, GroupId, META, NodeId};
 use super::super::table::{Command, Table};
@@ -260,25 +260,5 @@ impl Node {
             out.push(NodeOutput::Event(Event::HandsOver { group, to, why }));
         }
         self.of_group(now_us, group, Input::Transfer(to), out);
-    }
-
-    /// States everything but entries anew, so that records before it are needed only for entries
-    /// behind the snapshots (C13).
-    pub(super) fn checkpoint(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
-        let cut = self.cut_meta();
-        cut.into_iter().for_each(|cut| self.of_group(now_us, META, cut, out));
-        self.flush(out);
-        self.log.record.node(&self.identity);
-        for &(group, replica) in &self.removed {
-            self.log.record.removed(group, replica);
-        }
-        for (&group, replica) in &self.replicas {
-            let checkpoint = Some(Checkpoint::Own(replica.snapshot.clone()));
-            let hard_state = replica.core.log().hard_state().clone();
-            let write = Persist { token: 0, hard_state, entries: Vec::new(), checkpoint };
-            self.log.record.group(group, replica.core.id(), &write);
-        }
-        self.log.is_checkpoint = true;
-        self.flush(out);
     }
 }
