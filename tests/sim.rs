@@ -4,9 +4,10 @@
 //! group for 20 simulated seconds: nodes crash between any two things they do, which cuts their log
 //! at any byte that was not synced, are stopped, end in peace, are cut off one way or both, lose
 //! their disk or one bit of it and are replaced; messages are lost, doubled, late; clocks differ in
-//! rate by 1.1. What they write are the bytes of `cluster::core::log`, and a start reads them back.
-//! What must hold is in `watch.rs`; every history is judged by `history.rs`. After 15 seconds
-//! everything is healed, and everything must work again.
+//! rate by 1.1. What they write are the bytes of `cluster::core::log`, and a start reads them back;
+//! what they say to each other are the bytes of `cluster::wire`. What must hold is in `watch.rs`;
+//! every history is judged by `history.rs`. After 15 seconds everything is healed, and everything
+//! must work again.
 //!
 //! ```text
 //!   DSE_SIM_SEED=4711 cargo test --test sim one_seed -- --nocapture    replays one, with a trace
@@ -21,12 +22,16 @@ mod disk;
 mod faults;
 #[path = "sim/history.rs"]
 mod history;
+#[path = "sim/links.rs"]
+mod links;
 #[path = "sim/machine.rs"]
 mod machine;
 #[path = "sim/net.rs"]
 mod net;
 #[path = "sim/node.rs"]
 mod node;
+#[path = "sim/obey.rs"]
+mod obey;
 #[path = "sim/queue.rs"]
 mod queue;
 #[path = "sim/watch.rs"]
@@ -65,6 +70,7 @@ fn run(seed: u64, rates: u64, trace: bool) -> Result<Report, String> {
     world.heal();
     world.run_until(END);
     world.run_until(END + 2 * SECOND);
+    world.wait_for_agreement();
     if world.watch.wrong.is_none() {
         world.expect_life();
         world.read_everything();
@@ -97,17 +103,22 @@ fn run_seeds(seeds: Range<u64>) {
 }
 
 /// What some of 50 seeds must meet.
-const SEEN: [&str; 27] = [
+const SEEN: [&str; 32] = [
     "bit turned",
+    "bytes of a connection damaged",
     "bridge: two nodes see only the third",
     "checkpoint",
     "client gave up",
+    "connection breaks",
+    "connection silent",
     "crash",
     "crash between two outputs",
     "damage found",
+    "damaged frame refused",
     "disk wiped",
     "follower forgets its leader",
     "forced campaign",
+    "handshake refused",
     "leader elected",
     "leader hears nothing",
     "log let go",

@@ -17,6 +17,8 @@ const CLIENTS: usize = 5;
 /// too long to judge.
 const KEYS: u64 = 4;
 const KEYS_LAST_US: u64 = 2 * SECOND;
+/// How often a key is read at the end until it counts as lost.
+const READ_TRIES: usize = 10;
 const PATIENCE_US: u64 = 1500 * MS;
 
 /// All requests so far, by ticket, and what is known of their senders.
@@ -168,15 +170,44 @@ impl World {
         keys.sort_unstable();
         keys.dedup();
         for (group, key) in keys {
-            let Some(node) = self.leader(group) else { continue };
-            let op = Op { group, key, kind: Kind::Read, began: self.now, end: End::Open };
-            let ticket = self.ask(None, node, op, Some(ReadMode::Strict));
-            self.run_until(self.now + 200 * MS);
-            let end = self.clients.ops[ticket as usize].end;
-            if !matches!(end, End::Answered { .. }) {
+            if !(0..READ_TRIES).any(|_| self.reads(group, key)) {
                 self.watch.note(format!("group {group}: key {key} cannot be read at the end"));
             }
         }
+    }
+
+    /// Reads a key; false if that was not answered.
+    fn reads(&mut self, group: usize, key: u16) -> bool {
+        let until = self.now + SECOND;
+        let Some(node) = self.leader(group) else {
+            self.run_until(self.now + 50 * MS);
+            return false;
+        };
+        let op = Op { group, key, kind: Kind::Read, began: self.now, end: End::Open };
+        let ticket = self.ask(None, node, op, Some(ReadMode::Strict));
+        while self.clients.ops[ticket as usize].end == End::Open && self.now < until {
+            self.run_until(self.now + MS);
+        }
+        matches!(self.clients.ops[ticket as usize].end, End::Answered { .. })
+    }
+
+    /// Lets replicas catch up with what was written last; an election, or bytes that have to be sent
+    /// again, may be under way.
+    pub fn wait_for_agreement(&mut self) {
+        let until = self.now + 2 * SECOND;
+        while self.now < until && !(0..DATA_GROUPS).all(|group| self.agree(group)) {
+            self.run_until(self.now + 50 * MS);
+        }
+    }
+
+    fn agree(&self, group: usize) -> bool {
+        let applied = self.applied(group);
+        applied.len() == NODES && applied.iter().all(|&at| at == applied[0])
+    }
+
+    fn applied(&self, group: usize) -> Vec<u64> {
+        let states = self.nodes.iter().filter_map(|node| node.replicas[group].as_ref());
+        states.map(|replica| replica.machine.applied).collect()
     }
 
     /// After everything is healed each group must have a leader, be written to, and be equal on all
@@ -186,10 +217,8 @@ impl World {
             if !self.clients.written_since(group, HEALED + 2 * SECOND) {
                 self.watch.note(format!("group {group} does not come back after healing"));
             }
-            let states = self.nodes.iter().filter_map(|node| node.replicas[group].as_ref());
-            let applied: Vec<u64> = states.map(|replica| replica.machine.applied).collect();
-            let is_equal = applied.len() == NODES && applied.iter().all(|&at| at == applied[0]);
-            if !is_equal {
+            if !self.agree(group) {
+                let applied = self.applied(group);
                 self.watch.note(format!("group {group}: replicas do not agree: {applied:?}"));
             }
         }

@@ -30,7 +30,7 @@ impl World {
         let node = self.rng.below(NODES as u64) as usize;
         let other = (node + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
         let until = self.now + 50 * MS + self.rng.below(2 * SECOND);
-        match self.rng.below(17) {
+        match self.rng.below(18) {
             0 if self.nodes[node].is_up() => self.crash(node),
             1 if self.nodes[node].is_up() => self.nodes[node].fuse = Some(1 + self.rng.below(400)),
             2 | 3 => self.cut_off(node, until),
@@ -66,6 +66,10 @@ impl World {
             }
             13 | 14 => self.leader_is_deaf(),
             15 | 16 => self.follower_forgets(),
+            17 => {
+                self.count("connection breaks");
+                self.hang_up(node, other);
+            }
             _ => {}
         }
     }

@@ -12,6 +12,8 @@ pub struct Net {
 }
 
 pub const NODES: usize = 3;
+/// After so long a connection sends again what was lost.
+const AGAIN_US: u64 = 200_000;
 
 impl Net {
     pub fn new() -> Net {
@@ -28,6 +30,22 @@ impl Net {
 
     pub fn heal(&mut self) {
         *self = Net::new();
+    }
+
+    /// Whether bytes pass both ways.
+    pub fn is_whole(&self, now: u64, from: usize, to: usize) -> bool {
+        now >= self.cut[from][to] && now >= self.cut[to][from]
+    }
+
+    /// The delay after which bytes of a connection arrive: what is lost is sent again, and what is
+    /// cut waits until the link is whole.
+    pub fn stream_delay(&self, rng: &mut SplitMix64, now: u64, from: usize, to: usize) -> u64 {
+        let is_storm = now < self.storm.0;
+        let lost = rng.below(1000) < if is_storm { self.storm.1 } else { 2 };
+        let again = if lost { AGAIN_US } else { 0 };
+        let waits = self.cut[from][to].saturating_sub(now);
+        let tried = if waits > 0 { waits + rng.below(AGAIN_US) } else { again };
+        tried + delay(rng, is_storm)
     }
 
     /// The delays after which a message arrives: none if it is lost, two if it is doubled.

@@ -1,6 +1,5 @@
 //! What is going to happen, in the order of its time.
 
-use dse::cluster::core::message::PeerMessage;
 use std::cmp::{Ordering, Reverse};
 use std::collections::BinaryHeap;
 
@@ -15,11 +14,30 @@ pub enum Event {
         node: usize,
         life: u64,
     },
-    /// From a node in that life of it, to another one.
-    Arrive {
-        from: (usize, u64),
+    /// A word of a replica that travels alone.
+    Stray {
+        from: usize,
         to: usize,
-        message: Box<PeerMessage>,
+        bytes: Vec<u8>,
+        is_damaged: bool,
+    },
+    /// Bytes of a connection.
+    Packet {
+        from: usize,
+        to: usize,
+        conn: u64,
+        bytes: Vec<u8>,
+    },
+    /// A node looks whether it can connect to another one.
+    Dial {
+        caller: usize,
+        called: usize,
+    },
+    /// A node learns that the other end of a connection is closed.
+    Closed {
+        node: usize,
+        other: usize,
+        conn: u64,
     },
     /// A node restarts, and is cut off from one that leads.
     Forget {

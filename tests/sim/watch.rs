@@ -10,6 +10,8 @@
 //! | equal states at equal indexes | a replica applies or restores |
 //! | log time does not go back | a replica applies an entry |
 //! | a write is durable on a majority before it is answered | a client is answered |
+//! | the wire gives back every field | a replica says something |
+//! | of a connection comes what was sent, in order, and nothing else | bytes arrive |
 //! | while one holds a lease, nobody leads in a later term | after each step |
 
 use super::machine::{Machine, hash_bytes};
@@ -19,6 +21,7 @@ use dse::cluster::core::group::Committed;
 use dse::cluster::core::log::Stored;
 use dse::cluster::core::table::Table;
 use dse::cluster::core::{Entry, Group, Message, MessageType, StateRole};
+use dse::cluster::wire::message::Message as Wire;
 use std::collections::HashMap;
 
 /// What is known of one group.
@@ -64,6 +67,11 @@ impl Watch {
     /// All nodes are honest: what one of them sends is never nonsense to another.
     pub fn honest(&mut self, holds: bool, why: &str) {
         self.expect(holds, || format!("an honest node was not believed: {why}"));
+    }
+
+    /// A message was read back from the bytes that were made of it.
+    pub fn wire(&mut self, is_same: bool, message: &Wire) {
+        self.expect(is_same, || format!("the wire makes another message of {message:?}"));
     }
 
     pub fn leads(&mut self, group: usize, core: &Group) {

@@ -6,18 +6,17 @@
 //! ```
 
 use super::clients::Clients;
-use super::disk::{Found, before};
+use super::disk::Found;
 use super::faults::Replacing;
+use super::links::Links;
 use super::net::{NODES, Net};
-use super::node::{BORN_US, Clock, Node, Replica, Work, config, name, restored};
+use super::node::{BORN_US, Clock, Node, config};
 use super::queue::{Event, Queue};
 use super::watch::Watch;
-use dse::cluster::core::fate::Fate;
-use dse::cluster::core::group::{Committed, Cut, Request};
-use dse::cluster::core::log::{Birth, Item, NodeStart, read};
-use dse::cluster::core::message::{GroupId, META as META_ID, NodeId, PeerMessage, node_id};
-use dse::cluster::core::node::Event as Happening;
-use dse::cluster::core::{Message, MessageType, NodeInput, NodeOutput, StateRole, entry};
+use dse::cluster::core::NodeInput;
+use dse::cluster::core::group::Request;
+use dse::cluster::core::log::NodeStart;
+use dse::cluster::core::message::{GroupId, META as META_ID};
 use dse::util::rng::SplitMix64;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -42,6 +41,7 @@ pub struct World {
     queue: Queue,
     pub nodes: Vec<Node>,
     pub net: Net,
+    pub links: Links,
     pub watch: Watch,
     pub clients: Clients,
     pub replacing: Option<Replacing>,
@@ -56,7 +56,7 @@ pub fn id_of(group: usize) -> GroupId {
     if group == META { META_ID } else { group as GroupId }
 }
 
-fn place_of(group: GroupId) -> usize {
+pub fn place_of(group: GroupId) -> usize {
     usize::from(group).min(META)
 }
 
@@ -78,6 +78,7 @@ impl World {
             queue: Queue::default(),
             nodes,
             net: Net::new(),
+            links: Links::default(),
             watch: Watch::new(GROUPS),
             clients: Clients::new(),
             replacing: None,
@@ -88,6 +89,7 @@ impl World {
         for node in 0..NODES {
             let delay = world.rng.below(300 * MS);
             world.at(delay, Event::Start { node });
+            (0..node).for_each(|caller| world.at(delay, Event::Dial { caller, called: node }));
         }
         world
     }
@@ -129,6 +131,7 @@ impl World {
                     let wall_us = self.nodes[node].clock.wall(self.now);
                     self.drive(node, NodeInput::Wall(wall_us));
                     self.drive(node, NodeInput::Tick);
+                    self.tend_links(node);
                 }
                 let period = self.nodes[node].clock.real(50 * MS);
                 if self.nodes[node].life == life && self.nodes[node].stopped_until <= self.now {
@@ -140,7 +143,12 @@ impl World {
                     self.drive(node, NodeInput::Tick);
                 }
             }
-            Event::Arrive { from, to, message } => self.arrive(from, to, message),
+            Event::Stray { from, to, bytes, is_damaged } => {
+                self.stray(from, to, bytes, is_damaged);
+            }
+            Event::Packet { from, to, conn, bytes } => self.packet(from, to, conn, bytes),
+            Event::Dial { caller, called } => self.dial(caller, called),
+            Event::Closed { node, other, conn } => self.closed(node, other, conn),
             Event::Synced { node, life } => {
                 if self.is_now(node, life, |life| Event::Synced { node, life }) {
                     self.synced(node);
@@ -184,26 +192,6 @@ impl World {
         true
     }
 
-    fn arrive(&mut self, from: (usize, u64), to: usize, message: Box<PeerMessage>) {
-        let state = &self.nodes[to];
-        // What nodes say of themselves belongs to a connection; replicas' words may be late.
-        let is_old = self.nodes[from.0].life != from.1;
-        if !state.is_up() || is_old && matches!(*message, PeerMessage::Control(_)) {
-            return;
-        }
-        if state.stopped_until > self.now {
-            return self.at(state.stopped_until, Event::Arrive { from, to, message });
-        }
-        if let PeerMessage::Raft { group, message } = &*message {
-            let runs = state.core.as_ref().and_then(|core| core.group(*group));
-            if runs.is_none_or(|core| core.id() != message.to) {
-                self.count("message to a replica that is gone");
-            }
-        }
-        let from = node_id(&name(from.0));
-        self.drive(to, NodeInput::Receive { from, message: *message });
-    }
-
     fn synced(&mut self, node: usize) {
         let number = self.nodes[node].disk.synced();
         self.drive(node, NodeInput::Persisted(number));
@@ -220,7 +208,7 @@ impl World {
         self.sync(node);
     }
 
-    fn sync(&mut self, node: usize) {
+    pub fn sync(&mut self, node: usize) {
         let state = &mut self.nodes[node];
         if state.is_up() && state.disk.begin_sync() {
             let (latency, life) = (state.disk.latency_us, state.life);
@@ -247,229 +235,7 @@ impl World {
         self.drive(node, NodeInput::Propose { group: id_of(group), requests });
     }
 
-    /// Gives a node its input, and obeys its outputs.
-    pub fn drive(&mut self, node: usize, input: NodeInput) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let now_us = self.nodes[node].clock.at(self.now);
-            let Some(core) = &mut self.nodes[node].core else { return };
-            let mut out = Vec::new();
-            core.step(now_us, input, &mut out);
-            core.flush(&mut out);
-            if !self.obey_all(node, out, &mut inputs) {
-                return;
-            }
-        }
-        (0..GROUPS).for_each(|group| self.watch_leases(group));
-        self.sync(node);
-    }
-
-    /// False if the node crashed meanwhile.
-    fn obey_all(
-        &mut self,
-        node: usize,
-        out: Vec<NodeOutput>,
-        inputs: &mut VecDeque<NodeInput>,
-    ) -> bool {
-        for output in out {
-            if self.nodes[node].blows() {
-                self.count("crash between two outputs");
-                self.crash(node);
-                return false;
-            }
-            self.obey(node, output, inputs);
-        }
-        true
-    }
-
-    fn obey(&mut self, node: usize, output: NodeOutput, inputs: &mut VecDeque<NodeInput>) {
-        match output {
-            NodeOutput::Persist { token, record } => self.write(node, token, &record),
-            NodeOutput::Send { to, message } => self.send(node, to, message),
-            NodeOutput::Begin { group, snapshot } => {
-                let replica = Replica::begin(&snapshot);
-                self.nodes[node].replicas[place_of(group)] = Some(replica);
-            }
-            NodeOutput::End { group } => self.nodes[node].replicas[place_of(group)] = None,
-            NodeOutput::Apply { group, entries } => {
-                self.enqueue(node, place_of(group), Work::Apply(entries), inputs);
-            }
-            NodeOutput::Restore { group, snapshot } => {
-                self.count("snapshot installed");
-                self.enqueue(node, place_of(group), Work::Restore(snapshot), inputs);
-            }
-            NodeOutput::Answer { group, tickets } => {
-                for ticket in tickets {
-                    self.answer_read(node, place_of(group), ticket);
-                }
-            }
-            NodeOutput::Fate { fate, tickets, .. } => {
-                for ticket in tickets {
-                    self.count(match fate {
-                        Fate::Refused => "request refused",
-                        Fate::NotApplied => "request proven not applied",
-                        Fate::Uncertain => "request uncertain after a snapshot",
-                    });
-                    self.client_ends(ticket, fate);
-                }
-            }
-            NodeOutput::Role { group, role, .. } => {
-                let Some(core) = self.nodes[node].group(place_of(group)) else { return };
-                if role.role == StateRole::Leader {
-                    self.watch.leads(place_of(group), core);
-                    self.count("leader elected");
-                    self.slow_down(node, place_of(group));
-                }
-                self.trace(|| format!("group {group}: node {node} is {role:?}"));
-            }
-            NodeOutput::Table(table) => self.watch.table(&table),
-            NodeOutput::WantSnapshot { group } => inputs.extend(self.cut(node, place_of(group))),
-            NodeOutput::Nonsense { why, .. } => self.watch.honest(false, why),
-            NodeOutput::Event(event) => {
-                let lacks = matches!(event, Happening::Lacks { .. });
-                self.watch.honest(!lacks, "a replica lacks what it promised");
-                self.trace(|| format!("node {node}: {event:?}"));
-            }
-        }
-    }
-
-    fn write(&mut self, node: usize, number: u64, record: &[u8]) {
-        let disk = &mut self.nodes[node].disk;
-        disk.write(number, record);
-        let (of, items) = read(record).expect("a record that was just made");
-        assert_eq!(of, number, "a record knows its number");
-        for item in items {
-            let before = before(&disk.written, &item);
-            if let Item::Group(group, _, write) = &item {
-                self.watch.writes(place_of(*group), &write.entries, before);
-            }
-            disk.written.take(number, item);
-        }
-    }
-
-    fn send(&mut self, node: usize, to: NodeId, message: PeerMessage) {
-        let Some(to) = (0..NODES).find(|&at| node_id(&name(at)) == to) else { return };
-        if let PeerMessage::Raft { group, message } = &message {
-            self.watch_send(node, *group, message);
-        }
-        let from = (node, self.nodes[node].life);
-        for delay in self.net.delays(&mut self.rng, self.now, node, to).into_iter().flatten() {
-            let message = Box::new(message.clone());
-            self.after(delay, Event::Arrive { from, to, message });
-        }
-    }
-
-    fn watch_send(&mut self, node: usize, group: GroupId, message: &Message) {
-        if message.get_msg_type() == MessageType::MsgTimeoutNow {
-            self.count("forced campaign");
-        }
-        let durable = &self.nodes[node].disk.durable;
-        let birth = durable.identity.as_ref().map(|identity| &identity.birth);
-        let is_member = matches!(birth, Some(Birth::Member(_)));
-        let stored = durable.groups.get(&group).filter(|stored| stored.replica == message.from);
-        let stored = stored.cloned().unwrap_or_default();
-        self.watch.takes_part(is_member, place_of(group), message);
-        self.watch.sends(place_of(group), &stored, message);
-    }
-
-    fn enqueue(&mut self, node: usize, group: usize, work: Work, inputs: &mut VecDeque<NodeInput>) {
-        let life = self.nodes[node].life;
-        let Some(replica) = &mut self.nodes[node].replicas[group] else { return };
-        replica.work.push_back(work);
-        if replica.lags {
-            return;
-        }
-        // Loading what was received takes its time, and so does catching up for a new leader.
-        let takes_long = match replica.work.back() {
-            Some(Work::Restore(_)) => self.rng.below(3) == 0,
-            _ => self.now < replica.slow_until,
-        };
-        if takes_long || self.rng.below(12) == 0 {
-            replica.lags = true;
-            let delay = match replica.work.back() {
-                Some(Work::Restore(_)) if takes_long => self.rng.below(1500 * MS),
-                _ if takes_long => replica.slow_until - self.now,
-                _ => self.rng.below(30 * MS),
-            };
-            self.after(delay, Event::Apply { node, life, group });
-        } else {
-            inputs.extend(self.do_work(node, group));
-        }
-    }
-
-    fn slow_down(&mut self, node: usize, group: usize) {
-        let is_slow = self.rng.below(3) == 0;
-        let until = self.now + self.rng.below(200 * MS);
-        let replica = self.nodes[node].replicas.get_mut(group).and_then(Option::as_mut);
-        if let Some(replica) = replica.filter(|_| is_slow) {
-            replica.slow_until = until;
-        }
-    }
-
-    fn work(&mut self, node: usize, group: usize) {
-        for input in self.do_work(node, group) {
-            self.drive(node, input);
-        }
-    }
-
-    /// Applies and restores what waits; returns what the node is to be told.
-    fn do_work(&mut self, node: usize, group: usize) -> Vec<NodeInput> {
-        let Some(replica) = &mut self.nodes[node].replicas[group] else { return Vec::new() };
-        replica.lags = false;
-        let mut answers = Vec::new();
-        for work in std::mem::take(&mut replica.work) {
-            match work {
-                Work::Apply(entries) => {
-                    for entry in entries {
-                        self.watch.now = self.now;
-                        apply(group, replica, &mut self.watch, &entry, &mut answers);
-                    }
-                }
-                Work::Restore(snapshot) => {
-                    replica.machine = restored(&snapshot);
-                    replica.cut = replica.machine.applied;
-                    self.watch.has_state(group, &replica.machine);
-                }
-            }
-        }
-        let index = replica.machine.applied;
-        let is_due = index >= replica.cut + 20;
-        let mut inputs = vec![NodeInput::Applied { group: id_of(group), index }];
-        // A disk that was just lost may be one of those that made up the majority.
-        let needed = if self.replacing.is_some() { 1 } else { 2 };
-        for (ticket, entry, value) in answers {
-            let stored = self.nodes.iter().filter_map(|n| n.disk.durable.groups.get(&id_of(group)));
-            self.watch.answers(group, entry, stored, needed);
-            self.client_is_told(ticket, value);
-        }
-        if is_due {
-            inputs.extend(self.cut(node, group));
-        }
-        inputs
-    }
-
-    fn cut(&mut self, node: usize, group: usize) -> Option<NodeInput> {
-        let keep = self.rng.below(4) * self.rng.below(12);
-        let replica = self.nodes[node].replicas[group].as_mut()?;
-        let machine = &replica.machine;
-        replica.cut = machine.applied;
-        let cut = Cut {
-            index: machine.applied,
-            time_us: machine.time_us,
-            data: machine.to_bytes(),
-            keep_from: (machine.applied + 1).saturating_sub(keep),
-        };
-        self.count("snapshot cut");
-        Some(NodeInput::Cut { group: id_of(group), cut })
-    }
-
-    fn answer_read(&mut self, node: usize, group: usize, ticket: u64) {
-        let Some(replica) = &self.nodes[node].replicas[group] else { return };
-        let value = replica.machine.value(self.clients.key_of(ticket));
-        self.client_is_told(ticket, value);
-    }
-
-    fn watch_leases(&mut self, group: usize) {
+    pub fn watch_leases(&mut self, group: usize) {
         let replicas = self.nodes.iter().filter_map(|node| {
             let core = node.group(group)?;
             Some((core, node.clock.at(self.now) < core.lease_until_us()))
@@ -506,15 +272,11 @@ impl World {
         inputs.into_iter().for_each(|input| self.drive(node, input));
         self.sync(node);
         self.after(0, Event::Tick { node, life });
-        for other in (0..NODES).filter(|&other| other != node) {
-            self.drive(node, NodeInput::PeerUp(node_id(&name(other))));
-            self.drive(other, NodeInput::PeerDown(node_id(&name(node))));
-            self.drive(other, NodeInput::PeerUp(node_id(&name(node))));
-        }
     }
 
     /// A node ends; of what was not synced some may be there all the same.
     pub fn crash(&mut self, node: usize) {
+        self.links_of_crashed(node);
         let state = &mut self.nodes[node];
         let waiting = state.disk.waiting() as u64;
         state.disk.crash(self.rng.below(waiting + 1) as usize);
@@ -534,27 +296,4 @@ impl World {
         let leads = |node: &usize| self.nodes[*node].leads(group);
         (0..NODES).filter(|node| leads(node).is_some()).max_by_key(leads)
     }
-}
-
-/// Applies one entry, and collects the answers to its requests.
-fn apply(
-    group: usize,
-    replica: &mut Replica,
-    watch: &mut Watch,
-    committed: &Committed,
-    answers: &mut Vec<(u64, (u64, u64), u64)>,
-) {
-    watch.applies(group, &replica.machine, committed);
-    replica.machine.applied = committed.index;
-    if let Some(batch) = entry::decode(&committed.data) {
-        watch.time(group, replica.machine.time_us, batch.time_us);
-        replica.machine.time_us = batch.time_us;
-        let mut tickets = committed.tickets.iter();
-        for request in batch.requests {
-            let value = replica.machine.apply(request);
-            let entry = (committed.index, committed.term);
-            answers.extend(tickets.next().map(|&ticket| (ticket, entry, value)));
-        }
-    }
-    watch.has_state(group, &replica.machine);
 }
