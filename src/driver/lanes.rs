@@ -41,7 +41,7 @@ type Ticket = u64;
 
 /// Where the leader of a group is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Leader {
+pub enum Leader {
     /// Nobody knows.
     Unknown,
     /// This node.
@@ -52,7 +52,7 @@ pub(super) enum Leader {
 
 /// What the driver is to do.
 #[derive(Debug)]
-pub(super) enum Wish {
+pub enum Wish {
     /// Propose this write, with its ticket.
     Write(u16, Ticket, Arc<[u8]>),
     /// Tell when reads of this group may be answered, by the ticket.
@@ -83,13 +83,13 @@ struct WaitingPlace {
 type Parts = (Vec<Item>, Vec<(usize, usize)>);
 
 /// Makes the reply to a read of a group.
-pub(super) type Reading<'a> = dyn FnMut(u16, &[u8], Protocol) -> Vec<u8> + 'a;
+pub type Reading<'a> = dyn FnMut(u16, &[u8], Protocol) -> Vec<u8> + 'a;
 
 /// Reads that were begun together: which items of which lanes.
 type Reads = Vec<(LaneId, Range<usize>)>;
 
 /// All requests that are not answered.
-pub(super) struct Lanes {
+pub struct Lanes {
     waiters: HashMap<u64, Waiter>,
     lanes: BTreeMap<LaneId, Lane>,
     writes: HashMap<Ticket, (LaneId, usize)>,
@@ -110,7 +110,7 @@ pub(super) struct Lanes {
 impl Lanes {
     /// None yet. `life` is drawn by chance, so that nothing that is said of a former life is taken
     /// for an answer.
-    pub(super) fn new(life: u64) -> Lanes {
+    pub fn new(life: u64) -> Lanes {
         Lanes {
             waiters: HashMap::new(),
             lanes: BTreeMap::new(),
@@ -132,12 +132,12 @@ impl Lanes {
     }
 
     /// Requests that are open.
-    pub(super) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.lanes.len()
     }
 
     /// What is to be done.
-    pub(super) fn take_wishes(&mut self) -> Vec<Wish> {
+    pub fn take_wishes(&mut self) -> Vec<Wish> {
         for (group, reads) in std::mem::take(&mut self.next_reads) {
             let ticket = self.fresh();
             self.reads.insert(ticket, reads);
@@ -147,12 +147,7 @@ impl Lanes {
     }
 
     /// A connection hands in requests.
-    pub(super) fn submit(
-        &mut self,
-        now_us: u64,
-        submission: Submission,
-        leader: &impl Fn(u16) -> Leader,
-    ) {
+    pub fn submit(&mut self, now_us: u64, submission: Submission, leader: &impl Fn(u16) -> Leader) {
         let Submission { conn, protocol, places, done } = submission;
         let waiter = self.fresh();
         let mut by_group: BTreeMap<u16, Parts> = BTreeMap::new();
@@ -176,7 +171,7 @@ impl Lanes {
     }
 
     /// Another node hands in requests.
-    pub(super) fn receive(
+    pub fn receive(
         &mut self,
         now_us: u64,
         from: NodeId,
@@ -293,13 +288,13 @@ impl Lanes {
     }
 
     /// In which protocol the reply to a write is wanted, if anybody wants it.
-    pub(super) fn wants(&self, ticket: Ticket) -> Option<Protocol> {
+    pub fn wants(&self, ticket: Ticket) -> Option<Protocol> {
         let (lane, _) = self.writes.get(&ticket)?;
         Some(self.lanes.get(lane)?.protocol)
     }
 
     /// A write has come to its end.
-    pub(super) fn written(&mut self, now_us: u64, ticket: Ticket, end: End) {
+    pub fn written(&mut self, now_us: u64, ticket: Ticket, end: End) {
         let Some((id, at)) = self.writes.remove(&ticket) else { return };
         self.settle(id, at..at + 1, end);
         self.advance(now_us, id);
@@ -318,7 +313,7 @@ impl Lanes {
     }
 
     /// Reads may be answered now: `read` makes the reply to one of them.
-    pub(super) fn answer(&mut self, now_us: u64, ticket: Ticket, read: &mut Reading<'_>) {
+    pub fn answer(&mut self, now_us: u64, ticket: Ticket, read: &mut Reading<'_>) {
         for (id, items) in self.reads.remove(&ticket).unwrap_or_default() {
             for at in items {
                 let Some(lane) = self.lanes.get(&id) else { break };
@@ -330,7 +325,7 @@ impl Lanes {
     }
 
     /// Reads or writes that the group refused, or does not know the end of.
-    pub(super) fn failed(&mut self, now_us: u64, ticket: Ticket, end: End) {
+    pub fn failed(&mut self, now_us: u64, ticket: Ticket, end: End) {
         for (id, items) in self.reads.remove(&ticket).unwrap_or_default() {
             self.settle(id, items, End::Refused);
             self.advance(now_us, id);
@@ -339,7 +334,7 @@ impl Lanes {
     }
 
     /// A node tells what became of requests.
-    pub(super) fn replied(&mut self, now_us: u64, from: NodeId, replies: Replies) {
+    pub fn replied(&mut self, now_us: u64, from: NodeId, replies: Replies) {
         let Some(&id) = self.sent.get(&replies.id) else { return };
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let State::There { node, from: first, .. } = lane.state else { return };
@@ -357,14 +352,14 @@ impl Lanes {
     }
 
     /// Requests were not sent after all.
-    pub(super) fn not_sent(&mut self, now_us: u64, sent: u64) {
+    pub fn not_sent(&mut self, now_us: u64, sent: u64) {
         let Some(id) = self.sent.remove(&sent) else { return };
         self.park(now_us, id);
     }
 
     /// The connection to a node is lost: what was sent there and not answered is uncertain, if it
     /// writes.
-    pub(super) fn lost(&mut self, now_us: u64, lost: NodeId) {
+    pub fn lost(&mut self, now_us: u64, lost: NodeId) {
         let is_there =
             |lane: &Lane| matches!(lane.state, State::There { node, .. } if node == lost);
         let ids: Vec<LaneId> =

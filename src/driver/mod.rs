@@ -13,7 +13,7 @@
 //! | `setup` | what a node is set up with |
 //! | `aside` | a log that is damaged is set aside |
 //! | `obey` | doing what the core and the lanes want done |
-//! | `lanes` | requests on their way |
+//! | [`lanes`] | requests on their way |
 //! | `links` | connections to other nodes |
 //! | [`log`] | the groups' log inside the write-ahead log |
 //! | `refill` | how far the node is with being filled again |
@@ -25,7 +25,7 @@
 //! from it leaves this node. Deliberately absent: what a request means, and every decision.
 
 mod aside;
-mod lanes;
+pub mod lanes;
 mod links;
 pub mod log;
 mod obey;
@@ -35,6 +35,7 @@ mod state;
 mod status;
 
 pub use setup::{DriverError, Setup};
+pub use state::lease_of;
 
 use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
 use crate::cluster::core::node::{Node, NodeInput, NodeOutput};
@@ -444,8 +445,7 @@ impl<'n> Driver<'n> {
     /// from the end of a lease must not be seen before its end is.
     fn publish_leases(&mut self) {
         for (group, core) in self.core.groups().filter(|(group, _)| *group != META) {
-            let is_applied = self.states.applied(group) >= core.committed();
-            let lease_us = if is_applied { core.lease_until_us() } else { 0 };
+            let lease_us = lease_of(Some(core), self.states.applied(group));
             self.gateway.group(group).set_lease(lease_us);
         }
     }

@@ -1,33 +1,49 @@
-//! Clients that read and write through whatever node they think of, one request at a time.
+//! Clients that read and write through whatever node they think of, some requests at a time.
 //!
 //! A request begins when its node has it and ends when the node answers, which is stricter than
-//! what a client could tell. A write is never sent twice.
+//! what a client could tell. Requests that are sent together are executed in their order, group by
+//! group. A write is never sent twice.
 
+use super::desk::reply;
 use super::history::{End, Kind, Op};
 use super::machine::encode;
 use super::net::NODES;
 use super::queue::Event;
 use super::world::{DATA_GROUPS, END, HEALED, MS, SECOND, World, id_of};
-use dse::cluster::core::NodeInput;
-use dse::cluster::core::fate::Fate;
-use dse::cluster::core::reads::ReadMode;
+use dse::commands::cluster::{Combine, Part, Place, Submission};
+use dse::net::ConnId;
+use dse::resp::Protocol;
+use std::ops::Range;
+use std::sync::Arc;
 
 const CLIENTS: usize = 5;
+/// The connection by which everything is read at the end.
+pub const MANAGER: usize = CLIENTS;
 /// Keys of a group at a time, and for how long: keys that are used for ever would make histories
 /// too long to judge.
 const KEYS: u64 = 4;
 const KEYS_LAST_US: u64 = 2 * SECOND;
 /// How often a key is read at the end until it counts as lost.
 const READ_TRIES: usize = 10;
-const PATIENCE_US: u64 = 1500 * MS;
+/// Requests that are sent together at most.
+const BATCH: u64 = 4;
+
+/// A connection, by its number and how often it was opened.
+pub type Conn = (usize, u32);
+
+/// Requests under way on a connection.
+struct Batch {
+    node: usize,
+    /// Those that are not answered.
+    tickets: Range<u64>,
+}
 
 /// All requests so far, by ticket, and what is known of their senders.
 pub struct Clients {
     pub ops: Vec<Op>,
-    /// The client of each request (none for the one that manages), and its node.
-    of: Vec<(Option<usize>, usize)>,
-    /// What each client waits for.
-    waits: [Option<u64>; CLIENTS],
+    batches: u64,
+    waits: [Option<Batch>; CLIENTS + 1],
+    opened: [u32; CLIENTS + 1],
     /// The node that answered last, by group.
     hint: [usize; DATA_GROUPS],
 }
@@ -35,17 +51,23 @@ pub struct Clients {
 impl Clients {
     pub fn new() -> Clients {
         let hint = [0; DATA_GROUPS];
-        Clients { ops: Vec::new(), of: Vec::new(), waits: [None; CLIENTS], hint }
-    }
-
-    pub fn key_of(&self, ticket: u64) -> u16 {
-        self.ops[ticket as usize].key
+        Clients {
+            ops: Vec::new(),
+            batches: 0,
+            waits: Default::default(),
+            opened: [0; CLIENTS + 1],
+            hint,
+        }
     }
 
     /// Writes of a group that were answered since.
     pub fn written_since(&self, group: usize, since: u64) -> bool {
         let answered = |op: &Op| matches!(op.end, End::Answered { at, .. } if at >= since);
         self.ops.iter().any(|op| op.group == group && op.kind != Kind::Read && answered(op))
+    }
+
+    fn conn(&self, client: usize) -> Conn {
+        (client, self.opened[client])
     }
 }
 
@@ -58,96 +80,183 @@ impl World {
         if self.now >= END || self.clients.waits[client].is_some() {
             return;
         }
-        let group = self.rng.below(DATA_GROUPS as u64) as usize;
-        let epoch = self.now / KEYS_LAST_US;
-        let key = (epoch * KEYS + self.rng.below(KEYS)) as u16;
+        let count = 1 + self.rng.below(2) * self.rng.below(BATCH);
+        let mut asked: Vec<(usize, u16, Kind)> = Vec::new();
+        for _ in 0..count {
+            let (group, key) = match asked.last() {
+                Some(&(group, key, _)) if self.rng.below(2) == 0 => (group, key),
+                Some(&(group, ..)) if self.rng.below(3) > 0 => (group, self.any_key()),
+                _ => (self.rng.below(DATA_GROUPS as u64) as usize, self.any_key()),
+            };
+            let ticket = (self.clients.ops.len() + asked.len()) as u64;
+            let is_quiet = self.now < self.quiet_until;
+            let kind = match if is_quiet { 10 } else { self.rng.below(20) } {
+                0..6 => Kind::Set(1_000_000 + ticket),
+                6..9 => Kind::Increment,
+                _ => Kind::Read,
+            };
+            asked.push((group, key, kind));
+        }
         let node = match self.rng.below(4) {
             0 => self.rng.below(NODES as u64) as usize,
-            _ => self.clients.hint[group],
+            _ => self.clients.hint[asked[0].0],
         };
-        let ticket = self.clients.ops.len() as u64;
-        let is_quiet = self.now < self.quiet_until;
-        let (kind, mode) = match if is_quiet { 10 } else { self.rng.below(20) } {
-            0..6 => (Kind::Set(1_000_000 + ticket), None),
-            6..9 => (Kind::Increment, None),
-            9..17 => (Kind::Read, Some(ReadMode::Linearizable)),
-            _ => (Kind::Read, Some(ReadMode::Strict)),
-        };
-        self.clients.waits[client] = Some(ticket);
-        self.after(PATIENCE_US, Event::Timeout { client, ticket });
-        self.ask(
-            Some(client),
-            node,
-            Op { group, key, kind, began: self.now, end: End::Open },
-            mode,
-        );
+        let patience = if self.rng.below(4) == 0 { 700 * MS } else { 2500 * MS };
+        let batch = self.ask(client, node, &asked);
+        self.after(patience, Event::Timeout { client, batch });
     }
 
-    /// Sends a request to a node; a read with its mode.
-    pub fn ask(
-        &mut self,
-        client: Option<usize>,
-        node: usize,
-        op: Op,
-        mode: Option<ReadMode>,
-    ) -> u64 {
-        let ticket = self.clients.ops.len() as u64;
-        let (group, bytes) = (op.group, encode(op.key, op.kind));
-        self.clients.ops.push(op);
-        self.clients.of.push((client, node));
+    fn any_key(&mut self) -> u16 {
+        let epoch = self.now / KEYS_LAST_US;
+        (epoch * KEYS + self.rng.below(KEYS)) as u16
+    }
+
+    /// Sends requests to a node, as a batch of this number.
+    fn ask(&mut self, client: usize, node: usize, asked: &[(usize, u16, Kind)]) -> u64 {
+        let first = self.clients.ops.len() as u64;
+        self.clients.batches += 1;
+        let (batch, conn) = (self.clients.batches, self.clients.conn(client));
+        for &(group, key, kind) in asked {
+            let op = Op { group, key, kind, began: self.now, end: End::Open, conn, batch };
+            self.clients.ops.push(op);
+        }
+        let tickets = first..self.clients.ops.len() as u64;
         let state = &self.nodes[node];
-        if !state.is_up() || state.stopped_until > self.now || state.replicas[group].is_none() {
+        let is_there = state.is_up() && state.stopped_until <= self.now;
+        self.clients.waits[client] = Some(Batch { node, tickets: tickets.clone() });
+        if !is_there {
             // Nobody took the connection: it was never sent.
-            self.client_ends(ticket, Fate::Refused);
-        } else if let Some(mode) = mode {
-            self.drive(node, NodeInput::Read { group: id_of(group), ticket, mode });
+            for ticket in tickets {
+                self.clients.ops[ticket as usize].end = End::NotApplied;
+            }
+            self.looks_elsewhere(first);
+            self.client_goes_on(client);
         } else {
-            self.submit(node, group, ticket, bytes);
+            self.worker_serves(client);
         }
-        ticket
+        batch
     }
 
-    pub fn client_is_told(&mut self, ticket: u64, value: u64) {
-        let op = &mut self.clients.ops[ticket as usize];
-        if op.end != End::Open {
-            self.watch.note(format!("request {ticket} has two ends"));
-            return;
+    /// The worker of a connection answers reads that it may, and hands in the rest.
+    fn worker_serves(&mut self, client: usize) {
+        let Some(Batch { node, tickets }) = &self.clients.waits[client] else { return };
+        let (node, ticket) = (*node, tickets.start);
+        if tickets.is_empty() {
+            return self.client_goes_on(client);
         }
-        op.end = End::Answered { at: self.now, value };
-        let is_read = op.kind == Kind::Read;
-        let (group, node) = (op.group, self.clients.of[ticket as usize].1);
-        self.clients.hint[group] = node;
-        self.count(if is_read { "read answered" } else { "write answered" });
-        self.client_goes_on(ticket);
+        let op = &self.clients.ops[ticket as usize];
+        let (group, batch) = (op.group, op.batch);
+        if client == MANAGER || op.kind != Kind::Read || !self.may_read(node, group) {
+            return self.hand_in(client);
+        }
+        if self.rng.below(30) > 0 {
+            return self.worker_reads(client, batch);
+        }
+        // Something else is executed by the processor meanwhile.
+        let most = if self.rng.below(4) == 0 { 2 * SECOND } else { 20 * MS };
+        let (delay, life) = (self.rng.below(most), self.nodes[node].life);
+        self.count("worker held up");
+        self.after(delay, Event::Worker { node, life, client, batch });
     }
 
-    pub fn client_ends(&mut self, ticket: u64, fate: Fate) {
-        let op = &mut self.clients.ops[ticket as usize];
-        if op.end != End::Open {
-            self.watch.note(format!("request {ticket} has two ends"));
+    /// The worker has looked at the lease, and reads.
+    pub fn worker_reads(&mut self, client: usize, batch: u64) {
+        let Some(Batch { node, tickets }) = &self.clients.waits[client] else { return };
+        let (node, ticket) = (*node, tickets.start);
+        let op = &self.clients.ops[ticket as usize];
+        let (group, key) = (op.group, op.key);
+        if op.batch != batch {
             return;
         }
-        if fate != Fate::Uncertain {
-            op.end = End::NotApplied;
+        let Some(replica) = &self.nodes[node].replicas[group] else { return self.hand_in(client) };
+        let value = replica.machine.value(key);
+        self.count("read answered by a worker");
+        self.is_told(client, &reply(value));
+        self.worker_serves(client);
+    }
+
+    fn hand_in(&mut self, client: usize) {
+        let Some(Batch { node, tickets }) = &self.clients.waits[client] else { return };
+        let (node, tickets) = (*node, tickets.clone());
+        let place = |ticket: u64| {
+            let op = &self.clients.ops[ticket as usize];
+            let bytes = encode(op.key, op.kind, ticket);
+            let part = Part { group: id_of(op.group), is_write: op.kind != Kind::Read, bytes };
+            Place { combine: Combine::Only, parts: vec![part], is_silent: false }
+        };
+        let (number, opened) = self.clients.conn(client);
+        let submission = Submission {
+            conn: ConnId { index: number as u32, generation: opened },
+            protocol: Protocol::Resp2,
+            places: tickets.map(place).collect(),
+            done: Arc::default(),
+        };
+        self.submit(node, submission);
+    }
+
+    /// A node gives a connection the replies to all that was handed in.
+    pub fn connection_is_told(&mut self, conn: ConnId, bytes: &[u8]) {
+        let client = conn.index as usize;
+        if self.clients.opened[client] == conn.generation {
+            self.is_told(client, bytes);
+            self.worker_serves(client);
         }
-        let group = op.group;
+    }
+
+    /// The next requests of a client have these replies.
+    fn is_told(&mut self, client: usize, bytes: &[u8]) {
+        let lines = bytes.split_inclusive(|&byte| byte == b'\n');
+        for line in lines {
+            let next = self.clients.waits[client].as_mut().and_then(|batch| {
+                let ticket = batch.tickets.next()?;
+                Some((batch.node, ticket))
+            });
+            let Some((node, ticket)) = next else {
+                return self.watch.note(format!("client {client} has a reply too many"));
+            };
+            let text = String::from_utf8_lossy(line);
+            let op = &mut self.clients.ops[ticket as usize];
+            let (group, is_read) = (op.group, op.kind == Kind::Read);
+            if let Some(value) = text.strip_prefix(':') {
+                let value = value.trim_end().parse().expect("a number");
+                op.end = End::Answered { at: self.now, value };
+                self.clients.hint[group] = node;
+                self.count(if is_read { "read answered" } else { "write answered" });
+            } else if text.starts_with("-TRYAGAIN") {
+                op.end = End::NotApplied;
+                self.looks_elsewhere(ticket);
+                self.count("answered TRYAGAIN");
+            } else if text.starts_with("-UNCERTAIN") && !is_read {
+                self.looks_elsewhere(ticket);
+                self.count("answered UNCERTAIN");
+            } else {
+                self.watch.note(format!("request {ticket} was answered {text:?}"));
+            }
+        }
+    }
+
+    fn looks_elsewhere(&mut self, ticket: u64) {
+        let group = self.clients.ops[ticket as usize].group;
         self.clients.hint[group] = self.rng.below(NODES as u64) as usize;
-        self.client_goes_on(ticket);
     }
 
-    pub fn client_gives_up(&mut self, client: usize, ticket: u64) {
-        if self.clients.waits[client] == Some(ticket) {
+    /// A client closes its connection, and asks something else over another one.
+    pub fn client_gives_up(&mut self, client: usize, batch: u64) {
+        let Some(Batch { tickets, .. }) = &self.clients.waits[client] else { return };
+        let ticket = tickets.start;
+        if self.clients.ops[ticket as usize].batch == batch {
             self.count("client gave up");
-            let group = self.clients.ops[ticket as usize].group;
-            self.clients.hint[group] = self.rng.below(NODES as u64) as usize;
-            self.client_goes_on(ticket);
+            self.looks_elsewhere(ticket);
+            self.client_goes_on(client);
         }
     }
 
-    fn client_goes_on(&mut self, ticket: u64) {
-        let Some(client) = self.clients.of[ticket as usize].0 else { return };
-        if self.clients.waits[client] == Some(ticket) {
-            self.clients.waits[client] = None;
+    fn client_goes_on(&mut self, client: usize) {
+        let Some(batch) = self.clients.waits[client].take() else { return };
+        if !batch.tickets.is_empty() {
+            self.clients.opened[client] += 1;
+        }
+        if client != MANAGER {
             let pause = MS + self.rng.below(25 * MS);
             self.after(pause, Event::Client(client));
         }
@@ -155,10 +264,9 @@ impl World {
 
     /// The connections of a node that crashed are gone, and with them what was asked there.
     pub fn clients_of_crashed(&mut self, node: usize) {
-        for client in 0..CLIENTS {
-            let Some(ticket) = self.clients.waits[client] else { continue };
-            if self.clients.of[ticket as usize].1 == node {
-                self.client_goes_on(ticket);
+        for client in 0..=CLIENTS {
+            if self.clients.waits[client].as_ref().is_some_and(|batch| batch.node == node) {
+                self.client_goes_on(client);
             }
         }
     }
@@ -183,16 +291,17 @@ impl World {
             self.run_until(self.now + 50 * MS);
             return false;
         };
-        let op = Op { group, key, kind: Kind::Read, began: self.now, end: End::Open };
-        let ticket = self.ask(None, node, op, Some(ReadMode::Strict));
-        while self.clients.ops[ticket as usize].end == End::Open && self.now < until {
+        let ticket = self.clients.ops.len();
+        self.ask(MANAGER, node, &[(group, key, Kind::Read)]);
+        while self.clients.waits[MANAGER].is_some() && self.now < until {
             self.run_until(self.now + MS);
         }
-        matches!(self.clients.ops[ticket as usize].end, End::Answered { .. })
+        self.client_goes_on(MANAGER);
+        matches!(self.clients.ops[ticket].end, End::Answered { .. })
     }
 
-    /// Lets replicas catch up with what was written last; an election, or bytes that have to be sent
-    /// again, may be under way.
+    /// Lets replicas catch up with what was written last; an election, or bytes that have to be
+    /// sent again, may be under way.
     pub fn wait_for_agreement(&mut self) {
         let until = self.now + 2 * SECOND;
         while self.now < until && !(0..DATA_GROUPS).all(|group| self.agree(group)) {

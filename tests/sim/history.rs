@@ -4,8 +4,9 @@
 //! request after the other out of those that may come next: such that no answered request ended
 //! before it began. What was seen before (the same requests done, the same value) is not looked at
 //! again. A request whose fate is unknown may take effect at any time behind its beginning, or
-//! never.
+//! never. Answered requests that were sent together come in their order (C17).
 
+use super::clients::Conn;
 use std::collections::{BTreeMap, HashSet};
 
 /// What a request does to a key.
@@ -36,6 +37,9 @@ pub struct Op {
     pub kind: Kind,
     pub began: u64,
     pub end: End,
+    /// Who asked, and with which other requests.
+    pub conn: Conn,
+    pub batch: u64,
 }
 
 /// The verdict on one key.
@@ -85,11 +89,15 @@ impl Place {
 /// Judges the requests of one key, which begins with the value 0.
 pub fn judge(mut ops: Vec<Op>) -> Verdict {
     ops.sort_by_key(|op| op.began);
+    let behind = predecessors(&ops);
+    let is_next = |place: &Place, at: usize| {
+        !place.has(at) && behind[at].is_none_or(|before| place.has(before))
+    };
     let mut seen = HashSet::new();
     let mut stack = vec![Place { done: vec![0; ops.len().div_ceil(64)], value: 0 }];
     let mut steps = 0;
     while let Some(place) = stack.pop() {
-        let place = read_what_fits(&ops, place);
+        let place = read_what_fits(&ops, place, &is_next);
         let Some(horizon) = horizon(&ops, &place) else { return Verdict::Linearizable };
         if !seen.insert(place.clone()) {
             continue;
@@ -99,12 +107,22 @@ pub fn judge(mut ops: Vec<Op>) -> Verdict {
             return Verdict::Undecided;
         }
         for (at, op) in ops.iter().enumerate().take_while(|(_, op)| op.began <= horizon) {
-            if let Some(value) = effect(op, place.value).filter(|_| !place.has(at)) {
+            if let Some(value) = effect(op, place.value).filter(|_| is_next(&place, at)) {
                 stack.push(place.with(at, value));
             }
         }
     }
     Verdict::Wrong
+}
+
+/// Of each request the last one that was answered among those in front of it in its batch.
+fn predecessors(ops: &[Op]) -> Vec<Option<usize>> {
+    let mut newest = BTreeMap::new();
+    let before = |(at, op): (usize, &Op)| match op.end {
+        End::Answered { .. } => newest.insert(op.batch, at),
+        _ => None,
+    };
+    ops.iter().enumerate().map(before).collect()
 }
 
 /// The first end of an answered request that is not done; `None` if all are.
@@ -118,11 +136,11 @@ fn end_of(op: &Op) -> Option<u64> {
 }
 
 /// Reads that may come next and saw this value are done first: they take nothing away from others.
-fn read_what_fits(ops: &[Op], mut place: Place) -> Place {
+fn read_what_fits(ops: &[Op], mut place: Place, is_next: &impl Fn(&Place, usize) -> bool) -> Place {
     loop {
         let Some(horizon) = horizon(ops, &place) else { return place };
         let fits = |(at, op): &(usize, &Op)| {
-            let is_read = op.kind == Kind::Read && !place.has(*at);
+            let is_read = op.kind == Kind::Read && is_next(&place, *at);
             is_read && effect(op, place.value).is_some()
         };
         let mut next = ops.iter().enumerate().take_while(|(_, op)| op.began <= horizon);
@@ -146,11 +164,16 @@ fn effect(op: &Op, value: u64) -> Option<u64> {
 
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
     fn op(kind: Kind, began: u64, end: Option<(u64, u64)>) -> Op {
         let end = end.map_or(End::Open, |(at, value)| End::Answered { at, value });
-        Op { group: 0, key: 0, kind, began, end }
+        let batch = began << 32 | NEXT.fetch_add(1, Relaxed);
+        Op { group: 0, key: 0, kind, began, end, conn: (0, 0), batch }
     }
+
+    /// One request after the other has a batch of its own.
+    static NEXT: AtomicU64 = AtomicU64::new(0);
 
     #[test]
     fn good_histories_pass() {
@@ -182,6 +205,15 @@ mod tests {
         assert_eq!(judge(twice), Verdict::Wrong, "an increment that counted twice");
         let same = vec![increment(1, 0, 5), increment(1, 0, 5)];
         assert_eq!(judge(same), Verdict::Wrong, "two increments to one value");
+    }
+
+    #[test]
+    fn a_batch_out_of_order_is_found() {
+        let set = op(Kind::Set(1), 0, Some((9, 1)));
+        let read = |value| Op { batch: set.batch, ..op(Kind::Read, 0, Some((9, value))) };
+        assert_eq!(judge(vec![set.clone(), read(1)]), Verdict::Linearizable);
+        assert_eq!(judge(vec![set.clone(), read(0)]), Verdict::Wrong, "behind its own write");
+        assert_eq!(judge(vec![read(0), set.clone()]), Verdict::Linearizable);
     }
 
     #[test]

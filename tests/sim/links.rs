@@ -100,8 +100,8 @@ impl World {
                 arrives: self.now,
             });
         }
-        self.drive(caller, NodeInput::PeerUp(node_id(&name(called))));
-        self.drive(called, NodeInput::PeerUp(node_id(&name(caller))));
+        self.meet(caller, called);
+        self.meet(called, caller);
     }
 
     /// The real handshake, of whose bytes one bit may be changed on the way.
@@ -302,7 +302,9 @@ impl World {
                 PeerMessage::Raft { group, message }
             }
             Message::Control(bytes) => PeerMessage::Control(bytes),
-            Message::Requests(_) | Message::Replies(_) | Message::Heartbeat => return,
+            Message::Requests(requests) => return self.requests(from, to, requests),
+            Message::Replies(replies) => return self.replies(from, to, replies),
+            Message::Heartbeat => return,
         };
         let from = node_id(&name(from));
         self.drive(to, NodeInput::Receive { from, message });
@@ -332,7 +334,7 @@ impl World {
             let delay = self.net.stream_delay(&mut self.rng, self.now, node, other);
             self.after(delay, Event::Closed { node: other, other: node, conn });
         }
-        self.drive(node, NodeInput::PeerDown(node_id(&name(other))));
+        self.lose(node, other);
     }
 
     /// An end learns that the other one is closed.
@@ -343,7 +345,7 @@ impl World {
         }
         if self.links.end(node, other, conn).is_some() {
             self.links.ends[node][other] = None;
-            self.drive(node, NodeInput::PeerDown(node_id(&name(other))));
+            self.lose(node, other);
         }
     }
 

@@ -14,9 +14,14 @@ pub struct Machine {
 }
 
 impl Machine {
+    /// What a request that reads is told.
+    pub fn read(&self, request: &[u8]) -> u64 {
+        self.value(decode(request).0)
+    }
+
     /// Applies a request and returns what its client is told.
     pub fn apply(&mut self, request: &[u8]) -> u64 {
-        let (key, kind) = decode(request);
+        let (key, kind, _) = decode(request);
         let before = self.value(key);
         let after = match kind {
             Kind::Set(value) => value,
@@ -54,8 +59,8 @@ impl Machine {
     }
 }
 
-/// The bytes of a request that changes something.
-pub fn encode(key: u16, kind: Kind) -> Vec<u8> {
+/// The bytes of a request, which is told from all others by its ticket.
+pub fn encode(key: u16, kind: Kind, ticket: u64) -> Vec<u8> {
     let (code, value) = match kind {
         Kind::Set(value) => (0, value),
         Kind::Increment => (1, 0),
@@ -64,18 +69,21 @@ pub fn encode(key: u16, kind: Kind) -> Vec<u8> {
     let mut bytes = vec![code];
     bytes.extend_from_slice(&key.to_le_bytes());
     bytes.extend_from_slice(&value.to_le_bytes());
+    bytes.extend_from_slice(&ticket.to_le_bytes());
     bytes
 }
 
-fn decode(bytes: &[u8]) -> (u16, Kind) {
-    let (head, value) = bytes.split_first_chunk::<3>().expect("a request");
-    let value = u64::from_le_bytes(value.try_into().expect("its value"));
+/// Key, kind and ticket of a request.
+pub fn decode(bytes: &[u8]) -> (u16, Kind, u64) {
+    let (head, rest) = bytes.split_first_chunk::<3>().expect("a request");
+    let (words, _) = rest.as_chunks();
+    let [value, ticket] = [0, 1].map(|at: usize| u64::from_le_bytes(words[at]));
     let kind = match head[0] {
         0 => Kind::Set(value),
         1 => Kind::Increment,
         _ => Kind::Read,
     };
-    (u16::from_le_bytes([head[1], head[2]]), kind)
+    (u16::from_le_bytes([head[1], head[2]]), kind, ticket)
 }
 
 /// A hash of some words.

@@ -1,5 +1,6 @@
 //! A node of a simulation: its clock, its disk, its core, and what its data groups keep.
 
+use super::desk::Desk;
 use super::disk::Disk;
 use super::machine::Machine;
 use super::net::NODES;
@@ -54,8 +55,6 @@ pub struct Replica {
     pub slow_until: u64,
     /// Index of the last snapshot that was cut.
     pub cut: u64,
-    /// Requests that wait to share an entry, as (ticket, bytes).
-    pub requests: Vec<(u64, Vec<u8>)>,
 }
 
 impl Replica {
@@ -63,8 +62,7 @@ impl Replica {
     pub fn begin(snapshot: &Snapshot) -> Replica {
         let cut = snapshot.get_metadata().index;
         let machine = restored(snapshot);
-        let (work, requests) = (VecDeque::new(), Vec::new());
-        Replica { machine, work, lags: false, slow_until: 0, cut, requests }
+        Replica { machine, work: VecDeque::new(), lags: false, slow_until: 0, cut }
     }
 }
 
@@ -80,6 +78,8 @@ pub struct Node {
     pub disk: Disk,
     /// Absent while the node is down.
     pub core: Option<Core>,
+    /// Requests of its clients, and of other nodes.
+    pub desk: Desk,
     /// By data group.
     pub replicas: Vec<Option<Replica>>,
     /// Counts starts: what was scheduled for an earlier life does not happen.
@@ -96,6 +96,7 @@ impl Node {
             clock,
             disk: Disk::new(),
             core: None,
+            desk: Desk::new(0),
             replicas: (0..DATA_GROUPS).map(|_| None).collect(),
             life: 0,
             stopped_until: 0,

@@ -1,35 +1,45 @@
 //! What nodes want done, and doing it.
 
+use super::desk::reply;
 use super::disk::before;
 use super::net::NODES;
 use super::node::{Replica, Work, name, restored};
 use super::queue::Event;
 use super::watch::Watch;
 use super::world::{GROUPS, HEALED, MS, World, id_of, place_of};
-use dse::cluster::core::fate::Fate;
 use dse::cluster::core::group::{Committed, Cut};
 use dse::cluster::core::log::{Birth, Item, read};
 use dse::cluster::core::message::{GroupId, NodeId, PeerMessage, node_id};
 use dse::cluster::core::node::Event as Happening;
 use dse::cluster::core::{Message, MessageType, NodeInput, NodeOutput, StateRole, entry};
 use dse::cluster::wire::frame::Stream;
-use dse::cluster::wire::message::Message as Wire;
+use dse::cluster::wire::message::{End, Message as Wire};
 use std::collections::VecDeque;
 
 impl World {
     /// Gives a node its input, and obeys its outputs.
     pub fn drive(&mut self, node: usize, input: NodeInput) {
-        let mut inputs = VecDeque::from([input]);
-        while let Some(input) = inputs.pop_front() {
-            let now_us = self.nodes[node].clock.at(self.now);
-            let Some(core) = &mut self.nodes[node].core else { return };
-            let mut out = Vec::new();
-            core.step(now_us, input, &mut out);
-            core.flush(&mut out);
-            if !self.obey_all(node, out, &mut inputs) {
-                return;
+        self.settle(node, VecDeque::from([input]));
+    }
+
+    /// Does all that is to be done on a node, until nothing is left.
+    pub fn settle(&mut self, node: usize, mut inputs: VecDeque<NodeInput>) {
+        loop {
+            while let Some(input) = inputs.pop_front() {
+                let now_us = self.nodes[node].clock.at(self.now);
+                let Some(core) = &mut self.nodes[node].core else { return };
+                let mut out = Vec::new();
+                core.step(now_us, input, &mut out);
+                core.flush(&mut out);
+                if !self.obey_all(node, out, &mut inputs) {
+                    return;
+                }
+            }
+            if !self.fulfil(node, &mut inputs) {
+                break;
             }
         }
+        self.publish_leases(node);
         (0..GROUPS).for_each(|group| self.watch_leases(group));
         self.sync(node);
         self.flush_links(node);
@@ -69,22 +79,10 @@ impl World {
                 self.count("snapshot installed");
                 self.enqueue(node, place_of(group), Work::Restore(snapshot), inputs);
             }
-            NodeOutput::Answer { group, tickets } => {
-                for ticket in tickets {
-                    self.answer_read(node, place_of(group), ticket);
-                }
-            }
-            NodeOutput::Fate { fate, tickets, .. } => {
-                for ticket in tickets {
-                    self.count(match fate {
-                        Fate::Refused => "request refused",
-                        Fate::NotApplied => "request proven not applied",
-                        Fate::Uncertain => "request uncertain after a snapshot",
-                    });
-                    self.client_ends(ticket, fate);
-                }
-            }
-            NodeOutput::Role { group, role, .. } => {
+            NodeOutput::Answer { tickets, .. } => self.answer_reads(node, tickets),
+            NodeOutput::Fate { fate, tickets, .. } => self.end_requests(node, fate, tickets),
+            NodeOutput::Role { group, role, leader } => {
+                self.lead(node, group, leader.unwrap_or(0));
                 let Some(core) = self.nodes[node].group(place_of(group)) else { return };
                 if role.role == StateRole::Leader {
                     self.watch.leads(place_of(group), core);
@@ -214,7 +212,11 @@ impl World {
         for (ticket, entry, value) in answers {
             let stored = self.nodes.iter().filter_map(|n| n.disk.durable.groups.get(&id_of(group)));
             self.watch.answers(group, entry, stored, needed);
-            self.client_is_told(ticket, value);
+            let now_us = self.nodes[node].clock.at(self.now);
+            let lanes = &mut self.nodes[node].desk.lanes;
+            if lanes.wants(ticket).is_some() {
+                lanes.written(now_us, ticket, End::Reply(reply(value)));
+            }
         }
         if is_due {
             inputs.extend(self.cut(node, group));
@@ -235,12 +237,6 @@ impl World {
         };
         self.count("snapshot cut");
         Some(NodeInput::Cut { group: id_of(group), cut })
-    }
-
-    fn answer_read(&mut self, node: usize, group: usize, ticket: u64) {
-        let Some(replica) = &self.nodes[node].replicas[group] else { return };
-        let value = replica.machine.value(self.clients.key_of(ticket));
-        self.client_is_told(ticket, value);
     }
 }
 

@@ -58,10 +58,17 @@ pub enum Event {
         life: u64,
         group: usize,
     },
+    /// The driver looks at what connections handed in.
     Flush {
         node: usize,
         life: u64,
-        group: usize,
+    },
+    /// A worker that was held up goes on with a read.
+    Worker {
+        node: usize,
+        life: u64,
+        client: usize,
+        batch: u64,
     },
     Start {
         node: usize,
@@ -69,7 +76,7 @@ pub enum Event {
     Client(usize),
     Timeout {
         client: usize,
-        ticket: u64,
+        batch: u64,
     },
     Fault,
     Manage,

@@ -8,26 +8,30 @@
 //! | nothing is promised before it is durable | a replica sends a message |
 //! | what is committed stays, and is the same everywhere | a replica applies an entry |
 //! | equal states at equal indexes | a replica applies or restores |
+//! | a request is applied once at most | an entry is applied for the first time |
 //! | log time does not go back | a replica applies an entry |
 //! | a write is durable on a majority before it is answered | a client is answered |
 //! | the wire gives back every field | a replica says something |
 //! | of a connection comes what was sent, in order, and nothing else | bytes arrive |
 //! | while one holds a lease, nobody leads in a later term | after each step |
 
-use super::machine::{Machine, hash_bytes};
+use super::machine::{Machine, decode, hash_bytes};
 use super::net::NODES;
 use super::node::name;
 use dse::cluster::core::group::Committed;
 use dse::cluster::core::log::Stored;
 use dse::cluster::core::table::Table;
-use dse::cluster::core::{Entry, Group, Message, MessageType, StateRole};
+use dse::cluster::core::{Entry, Group, Message, MessageType, StateRole, entry};
 use dse::cluster::wire::message::Message as Wire;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// What is known of one group.
 #[derive(Default)]
 struct Known {
     leaders: HashMap<u64, u64>,
+    /// The requests that were applied, in order.
+    requests: Vec<u64>,
+    applied: HashSet<u64>,
     /// Term and hash of each committed entry, by index from 2 on.
     committed: Vec<(u64, u64)>,
     /// Hash of the state behind each index.
@@ -153,13 +157,32 @@ impl Watch {
         let known = &mut self.groups[group].committed;
         let seen = (entry.term, hash_bytes(&entry.data));
         let at = entry.index as usize - 2;
-        if at == known.len() {
+        let is_new = at == known.len();
+        if is_new {
             known.push(seen);
         }
         let is_same = known.get(at) == Some(&seen);
         self.expect(is_same, || {
             format!("group {group}: another entry is committed at {} than before", entry.index)
         });
+        if is_new {
+            self.note_requests(group, entry);
+        }
+    }
+
+    /// Requests that were applied, in order.
+    pub fn requests(&self, group: usize) -> &[u64] {
+        &self.groups[group].requests
+    }
+
+    fn note_requests(&mut self, group: usize, entry: &Committed) {
+        let Some(batch) = entry::decode(&entry.data) else { return };
+        for request in batch.requests {
+            let (_, _, ticket) = decode(request);
+            self.groups[group].requests.push(ticket);
+            let is_first = self.groups[group].applied.insert(ticket);
+            self.expect(is_first, || format!("group {group}: request {ticket} is applied twice"));
+        }
     }
 
     pub fn time(&mut self, group: usize, before_us: u64, time_us: u64) {

@@ -6,6 +6,7 @@
 //! ```
 
 use super::clients::Clients;
+use super::desk::Desk;
 use super::disk::Found;
 use super::faults::Replacing;
 use super::links::Links;
@@ -14,7 +15,6 @@ use super::node::{BORN_US, Clock, Node, config};
 use super::queue::{Event, Queue};
 use super::watch::Watch;
 use dse::cluster::core::NodeInput;
-use dse::cluster::core::group::Request;
 use dse::cluster::core::log::NodeStart;
 use dse::cluster::core::message::{GroupId, META as META_ID};
 use dse::util::rng::SplitMix64;
@@ -132,6 +132,7 @@ impl World {
                     self.drive(node, NodeInput::Wall(wall_us));
                     self.drive(node, NodeInput::Tick);
                     self.tend_links(node);
+                    self.tick_lanes(node);
                 }
                 let period = self.nodes[node].clock.real(50 * MS);
                 if self.nodes[node].life == life && self.nodes[node].stopped_until <= self.now {
@@ -159,9 +160,14 @@ impl World {
                     self.work(node, group);
                 }
             }
-            Event::Flush { node, life, group } => {
-                if self.is_now(node, life, |life| Event::Flush { node, life, group }) {
-                    self.flush(node, group);
+            Event::Flush { node, life } => {
+                if self.is_now(node, life, |life| Event::Flush { node, life }) {
+                    self.take_requests(node);
+                }
+            }
+            Event::Worker { node, life, client, batch } => {
+                if self.is_now(node, life, |life| Event::Worker { node, life, client, batch }) {
+                    self.worker_reads(client, batch);
                 }
             }
             Event::Start { node } => self.start(node),
@@ -172,7 +178,7 @@ impl World {
             }
             Event::Forget { leader, node } => self.forget(leader, node),
             Event::Client(client) => self.client_asks(client),
-            Event::Timeout { client, ticket } => self.client_gives_up(client, ticket),
+            Event::Timeout { client, batch } => self.client_gives_up(client, batch),
             Event::Fault => self.fault(),
             Event::Manage => self.manage(),
         }
@@ -217,24 +223,6 @@ impl World {
         }
     }
 
-    /// Requests that came together share an entry.
-    pub fn submit(&mut self, node: usize, group: usize, ticket: u64, bytes: Vec<u8>) {
-        let life = self.nodes[node].life;
-        let Some(replica) = &mut self.nodes[node].replicas[group] else { return };
-        replica.requests.push((ticket, bytes));
-        if replica.requests.len() == 1 {
-            let delay = self.rng.below(2 * MS);
-            self.after(delay, Event::Flush { node, life, group });
-        }
-    }
-
-    fn flush(&mut self, node: usize, group: usize) {
-        let Some(replica) = &mut self.nodes[node].replicas[group] else { return };
-        let waiting = std::mem::take(&mut replica.requests).into_iter();
-        let requests = waiting.map(|(ticket, bytes)| Request { ticket, bytes }).collect();
-        self.drive(node, NodeInput::Propose { group: id_of(group), requests });
-    }
-
     pub fn watch_leases(&mut self, group: usize) {
         let replicas = self.nodes.iter().filter_map(|node| {
             let core = node.group(group)?;
@@ -258,19 +246,20 @@ impl World {
             }
         };
         self.trace(|| format!("node {node} starts behind record {}", start.last));
-        let config = config(node, self.rng.next_u64(), BORN_US + self.now);
+        let config_random = self.rng.next_u64();
+        let config = config(node, config_random, BORN_US + self.now);
         let mut out = Vec::new();
         let core = dse::cluster::core::Node::new(config, start, now_us, &mut out);
         let state = &mut self.nodes[node];
         state.core = Some(core.expect("what is durable fits together"));
+        state.desk = Desk::new(config_random);
         state.life += 1;
         let life = state.life;
         let mut inputs = VecDeque::new();
         if !self.obey_all(node, out, &mut inputs) {
             return;
         }
-        inputs.into_iter().for_each(|input| self.drive(node, input));
-        self.sync(node);
+        self.settle(node, inputs);
         self.after(0, Event::Tick { node, life });
     }
 

@@ -17,7 +17,7 @@ impl Lanes {
     }
 
     /// Time has passed.
-    pub(in crate::driver) fn tick(&mut self, now_us: u64, leader: &impl Fn(u16) -> Leader) {
+    pub fn tick(&mut self, now_us: u64, leader: &impl Fn(u16) -> Leader) {
         let mut due = Vec::new();
         let mut late = Vec::new();
         for (id, lane) in &self.lanes {
@@ -43,12 +43,7 @@ impl Lanes {
     }
 
     /// The leader of a group may be another now, or of any: who waits for it tries again at once.
-    pub(in crate::driver) fn retry(
-        &mut self,
-        now_us: u64,
-        group: Option<u16>,
-        leader: &impl Fn(u16) -> Leader,
-    ) {
+    pub fn retry(&mut self, now_us: u64, group: Option<u16>, leader: &impl Fn(u16) -> Leader) {
         let concerns = |lane: &Lane| group.is_none_or(|group| group == lane.group);
         let ids: Vec<LaneId> =
             self.lanes.iter().filter(|(_, lane)| concerns(lane)).map(|(id, _)| *id).collect();
@@ -57,7 +52,7 @@ impl Lanes {
 
     /// What was refused by who led, while it became known that another one leads, goes on at once:
     /// the news that it would wait for has come already.
-    pub(in crate::driver) fn look_again(&mut self, now_us: u64, leader: &impl Fn(u16) -> Leader) {
+    pub fn look_again(&mut self, now_us: u64, leader: &impl Fn(u16) -> Leader) {
         for id in std::mem::take(&mut self.parked) {
             self.go_on(now_us, id, leader);
         }
