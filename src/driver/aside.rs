@@ -24,10 +24,7 @@ const ASIDE: &str = "damaged-";
 
 /// Reads the log of a node. One that is damaged is set aside: then the cluster that it was of comes
 /// along, and [`end`] is to be called when something new is durable.
-pub(super) fn recover(
-    disk: &dyn Disk,
-    segment: u64,
-) -> Result<(Recovered, Option<u64>), DriverError> {
+pub fn recover(disk: &dyn Disk, segment: u64) -> Result<(Recovered, Option<u64>), DriverError> {
     let (cluster, why) = match marked(disk)? {
         Some(cluster) => (cluster, "its log was being set aside when the node ended".to_owned()),
         None => match log::recover(disk, segment) {
@@ -50,7 +47,7 @@ pub(super) fn recover(
 
 /// The new identity is durable. If the mark stays, the next start sets aside what is there by then,
 /// which costs another transfer and nothing else.
-pub(super) fn end(disk: &dyn Disk, cluster: u64) {
+pub fn end(disk: &dyn Disk, cluster: u64) {
     if let Err(error) = unmark(disk, cluster) {
         tracing::warn!("{} stays in the data directory: {error}; remove it", mark_of(cluster));
     }

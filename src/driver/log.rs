@@ -12,12 +12,12 @@
 //! log now waits here, and nothing that it promises leaves meanwhile.
 
 use crate::cluster::core::log::{Birth, NodeStart, RecordError, Recovery};
-use crate::limits::{CLUSTER_PLACE_BYTES, CLUSTER_SLOW_US, LOG_FRAGMENT_BYTES};
+use crate::limits::{CLUSTER_PLACE_BYTES, CLUSTER_SLOW_US, LOG_BLOCK_BYTES, LOG_FRAGMENT_BYTES};
 use crate::sys::clock;
 use crate::sys::disk::Disk;
 use crate::wal::names;
 use crate::wal::{
-    Log, LogReader, ReadError, RecordBuf, RecordKind, RecordMeta, SEVERAL_SHARDS, Tail,
+    Log, LogReader, LogStart, ReadError, RecordBuf, RecordKind, RecordMeta, SEVERAL_SHARDS, Tail,
 };
 use std::collections::VecDeque;
 use std::fmt;
@@ -53,18 +53,18 @@ impl fmt::Display for LogError {
 }
 
 /// What was read back.
-pub(super) struct Recovered {
+pub struct Recovered {
     /// What the node starts with.
-    pub(super) start: NodeStart,
+    pub start: NodeStart,
     /// How the log ends.
-    pub(super) tail: Tail,
+    pub tail: Tail,
     /// Where its records lie.
-    pub(super) places: Places,
+    pub places: Places,
 }
 
 /// Where records of the groups lie in the log: some of them, so that little memory is needed.
 #[derive(Debug, Default)]
-pub(super) struct Places(VecDeque<(u64, u64)>);
+pub struct Places(VecDeque<(u64, u64)>);
 
 impl Places {
     /// The record of this number lies at `lsn`, or behind.
@@ -85,7 +85,7 @@ impl Places {
 }
 
 /// Reads the log of a node.
-pub(super) fn recover(disk: &dyn Disk, segment: u64) -> Result<Recovered, LogError> {
+pub fn recover(disk: &dyn Disk, segment: u64) -> Result<Recovered, LogError> {
     let files = names::list(disk).map_err(|error| LogError::Log(error.into()))?;
     let from = files.first().map_or(0, |(name, _)| name.start);
     let mut reader = LogReader::open(disk, segment, from).map_err(LogError::Log)?;
@@ -120,6 +120,15 @@ pub(super) fn recover(disk: &dyn Disk, segment: u64) -> Result<Recovered, LogErr
     Ok(Recovered { start, tail: reader.tail().clone(), places })
 }
 
+/// Where a log goes on that ended like this; `random` names it if it has no name yet.
+pub fn place_of(tail: &Tail, random: u64) -> LogStart {
+    LogStart {
+        start: tail.end.next_multiple_of(LOG_BLOCK_BYTES),
+        generation: tail.generation + 1,
+        log_id: tail.log_id.unwrap_or(random | 1),
+    }
+}
+
 /// The cluster that a node is of, as far as its log was read.
 fn cluster_of(start: &NodeStart) -> u64 {
     match start.identity.as_ref().map(|identity| &identity.birth) {
@@ -138,7 +147,7 @@ fn number_of(record: &[u8]) -> u64 {
 }
 
 /// The log that records go into.
-pub(super) struct GroupLog {
+pub struct GroupLog {
     log: Arc<Log>,
     record: RecordBuf,
     /// Records that are not in the log yet, the first of them perhaps in part.
@@ -153,7 +162,7 @@ pub(super) struct GroupLog {
 
 impl GroupLog {
     /// Records go into `log` from now on.
-    pub(super) fn new(log: Arc<Log>, places: Places) -> GroupLog {
+    pub fn new(log: Arc<Log>, places: Places) -> GroupLog {
         GroupLog {
             log,
             record: RecordBuf::default(),
@@ -166,18 +175,18 @@ impl GroupLog {
     }
 
     /// The log.
-    pub(super) fn log(&self) -> &Arc<Log> {
+    pub fn log(&self) -> &Arc<Log> {
         &self.log
     }
 
     /// Takes a record.
-    pub(super) fn push(&mut self, now_us: u64, number: u64, bytes: Vec<u8>) {
+    pub fn push(&mut self, now_us: u64, number: u64, bytes: Vec<u8>) {
         self.given_us.push_back(now_us);
         self.waiting.push_back((number, bytes));
     }
 
     /// Puts into the log what has room there, and has it written.
-    pub(super) fn pump(&mut self) {
+    pub fn pump(&mut self) {
         let mut has_new = false;
         while let Some((number, bytes)) = self.waiting.front() {
             let rest = &bytes[self.written..];
@@ -212,7 +221,7 @@ impl GroupLog {
     }
 
     /// The newest record that has become durable since the last call.
-    pub(super) fn take_durable(&mut self) -> Option<u64> {
+    pub fn take_durable(&mut self) -> Option<u64> {
         let durable = self.log.durable();
         let mut newest = None;
         while let Some((number, _)) = self.flying.pop_front_if(|(_, end)| *end <= durable) {
@@ -224,25 +233,25 @@ impl GroupLog {
 
     /// Whether the disk is too slow to lead, or full: a record waits for longer than a second. One
     /// that was slow is quick again when none waits for a tenth of that.
-    pub(super) fn is_slow(&self, now_us: u64, was_slow: bool) -> bool {
+    pub fn is_slow(&self, now_us: u64, was_slow: bool) -> bool {
         let most_us = if was_slow { CLUSTER_SLOW_US / 10 } else { CLUSTER_SLOW_US };
         self.given_us.front().is_some_and(|given_us| now_us > given_us + most_us)
     }
 
     /// Records in front of this number are needed no more: their files are used again.
-    pub(super) fn let_go(&mut self, number: u64) {
+    pub fn let_go(&mut self, number: u64) {
         if let Some(lsn) = self.places.before(number) {
             self.log.recycle_below(lsn);
         }
     }
 
     /// Where the log begins.
-    pub(super) fn begin(&self) -> u64 {
+    pub fn begin(&self) -> u64 {
         self.log.begin()
     }
 
     /// Bytes of the log that are kept.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.log.end().saturating_sub(self.log.begin())
     }
 }

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `mod` | the loop: sockets, requests, time |
 //! | `setup` | what a node is set up with |
-//! | `aside` | a log that is damaged is set aside |
+//! | [`aside`] | a log that is damaged is set aside |
 //! | `obey` | doing what the core and the lanes want done |
 //! | [`lanes`] | requests on their way |
 //! | `links` | connections to other nodes |
@@ -24,7 +24,7 @@
 //! before it is told so; what lets go of a lease is seen by workers before anything that follows
 //! from it leaves this node. Deliberately absent: what a request means, and every decision.
 
-mod aside;
+pub mod aside;
 pub mod lanes;
 mod links;
 pub mod log;
@@ -47,12 +47,12 @@ use crate::commands::NodeHub;
 use crate::commands::cluster::{Gateway, lease_clock_us};
 use crate::limits::{
     CLUSTER_EVENTS, CLUSTER_GROUPS, CLUSTER_HAND_OVER_US, CLUSTER_LOG_BYTES, CLUSTER_SHORTEN_BYTES,
-    CLUSTER_SHORTEN_US, GROUP_TICK_US, LOG_BLOCK_BYTES, LOG_RING_BYTES, PEER_ACCEPTS,
+    CLUSTER_SHORTEN_US, GROUP_TICK_US, LOG_RING_BYTES, PEER_ACCEPTS,
 };
 use crate::sys::disk::Disk;
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::socket;
-use crate::wal::{Log, LogOptions, LogStart, SyncMode};
+use crate::wal::{Log, LogOptions, SyncMode};
 use lanes::{Lanes, Leader};
 use links::{LinkEvent, Links, PeerAddress};
 use log::{GroupLog, Recovered};
@@ -127,11 +127,7 @@ impl<'n> Driver<'n> {
             segment_bytes: setup.segment_bytes,
             ring_bytes: LOG_RING_BYTES,
         };
-        let place = LogStart {
-            start: tail.end.next_multiple_of(LOG_BLOCK_BYTES),
-            generation: tail.generation + 1,
-            log_id: tail.log_id.unwrap_or(setup.core.random | 1),
-        };
+        let place = log::place_of(&tail, setup.core.random);
         let bell = Arc::clone(gateway);
         // It refuses only when rung 2^64 - 2 times, and then it is rung.
         let progress = Box::new(move || drop(bell.bell().ring()));

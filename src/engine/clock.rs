@@ -38,7 +38,8 @@ impl ProcessClock {
         ProcessClock::at(clock::wall_us() * 1000, clock::boot_ns())
     }
 
-    fn at(wall_ns: u64, boot_ns: u64) -> ProcessClock {
+    /// A clock that starts at a wall clock of `wall_ns`, when CLOCK_BOOTTIME is `boot_ns`.
+    pub fn at(wall_ns: u64, boot_ns: u64) -> ProcessClock {
         ProcessClock {
             sequence: AtomicU64::new(0),
             base_ns: AtomicU64::new(wall_ns),
@@ -79,7 +80,8 @@ impl ProcessClock {
         self.tick_at(clock::wall_us() * 1000, clock::boot_ns())
     }
 
-    fn tick_at(&self, wall_ns: u64, boot_ns: u64) -> bool {
+    /// As [`ProcessClock::tick`], at that time of both clocks.
+    pub fn tick_at(&self, wall_ns: u64, boot_ns: u64) -> bool {
         let Ok(_alone) = self.tick.try_lock() else { return false };
         let reading = self.reading_ns(boot_ns);
         let gap = wall_ns as i64 - reading as i64;
@@ -101,8 +103,9 @@ impl ProcessClock {
         self.sequence.store(sequence + 2, Ordering::Release);
     }
 
+    /// What it shows when CLOCK_BOOTTIME is `boot_ns`, ns since 1970.
     #[inline]
-    fn reading_ns(&self, boot_ns: u64) -> u64 {
+    pub fn reading_ns(&self, boot_ns: u64) -> u64 {
         loop {
             // Acquire: pairs with the Release at the end of tick_at.
             let sequence = self.sequence.load(Ordering::Acquire);

@@ -92,9 +92,12 @@ pub enum Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoCredit;
 
+mod by_hand;
 mod here;
 mod upkeep;
 mod writer;
+
+pub use by_hand::Writing;
 
 /// A commit on its way to the disk.
 struct Flight {
@@ -182,7 +185,7 @@ impl Log {
         progress: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Arc<Log>> {
         let ring = Arc::new(LogRing::new(shape(&options), start.start));
-        Log::open_on(ring, disk, options, start, None, progress)
+        Log::make(ring, disk, options, start, None, progress)?.started()
     }
 
     /// As [`Log::open`], for a log that something is missing in front of: a reader that comes
@@ -202,10 +205,11 @@ impl Log {
             }
             None => Arc::new(LogRing::new(shape(&options), start.start)),
         };
-        Log::open_on(ring, disk, options, start, Some(start.start), progress)
+        Log::make(ring, disk, options, start, Some(start.start), progress)?.started()
     }
 
-    fn open_on(
+    /// A log that nobody writes yet.
+    fn make(
         ring: Arc<LogRing>,
         disk: Arc<dyn Disk>,
         options: LogOptions,
@@ -260,21 +264,7 @@ impl Log {
             threads: Mutex::default(),
         });
         log.allow();
-        log.start_threads()?;
         Ok(log)
-    }
-
-    fn start_threads(self: &Arc<Log>) -> io::Result<()> {
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
-        for index in 0..LOG_WRITES_MAX {
-            let log = Arc::clone(self);
-            let name = format!("log-writer-{index}");
-            threads.push(std::thread::Builder::new().name(name).spawn(move || log.run_writer())?);
-        }
-        let log = Arc::clone(self);
-        let body = move || log.run_upkeep();
-        threads.push(std::thread::Builder::new().name("log-upkeep".into()).spawn(body)?);
-        Ok(())
     }
 
     /// Whether a record of any size can be appended by every worker at once. To be asked before

@@ -22,6 +22,6 @@ pub mod read;
 pub mod record;
 pub mod stats;
 
-pub use log::{Health, Log, LogOptions, LogStart, NoCredit, SyncMode};
+pub use log::{Health, Log, LogOptions, LogStart, NoCredit, SyncMode, Writing};
 pub use read::{Base, LogReader, ReadError, Tail, Torn};
 pub use record::{RecordBuf, RecordKind, RecordMeta, SEVERAL_SHARDS};

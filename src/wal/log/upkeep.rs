@@ -39,7 +39,7 @@ impl Log {
     }
 
     /// Sees to it that there are files enough, and notes when there is no room for them.
-    fn prepare_files(&self) {
+    pub(super) fn prepare_files(&self) {
         let was_full = matches!(self.lock().health, Health::Full(_));
         let outcome = self.files.prepare_ahead(self.ring.reserved(), &mut || self.allow());
         let mut shared = self.lock();

@@ -11,10 +11,25 @@ use crate::sys::disk::AlignedBuf;
 use crate::wal::commit::CommitHeader;
 use std::io;
 use std::sync::atomic::{Ordering, fence};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::Duration;
 
 impl Log {
+    /// The log with its threads.
+    pub(super) fn started(self: Arc<Log>) -> io::Result<Arc<Log>> {
+        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        for index in 0..LOG_WRITES_MAX {
+            let log = Arc::clone(&self);
+            let name = format!("log-writer-{index}");
+            threads.push(std::thread::Builder::new().name(name).spawn(move || log.run_writer())?);
+        }
+        let log = Arc::clone(&self);
+        let body = move || log.run_upkeep();
+        threads.push(std::thread::Builder::new().name("log-upkeep".into()).spawn(body)?);
+        drop(threads);
+        Ok(self)
+    }
+
     pub(super) fn run_writer(&self) {
         let mut buffer = AlignedBuf::zeroed(LOG_CHUNK_BYTES as usize);
         while let Some((commit, through)) = self.next_commit() {
@@ -171,7 +186,7 @@ impl Log {
     }
 
     /// Whether records are durable, and no commit says so yet.
-    fn must_state(&self, shared: &Shared) -> bool {
+    pub(super) fn must_state(&self, shared: &Shared) -> bool {
         shared.stated < shared.filled && self.durable.get() >= shared.filled
     }
 
