@@ -1,37 +1,43 @@
-//! A node's disk: the log of its groups as bytes, of which a crash loses any end that waits.
+//! The log of a node as it really is (`driver::log` inside `wal`), on a disk that can fail.
 //!
 //! ```text
-//!   frame   length u32 | crc32c u32 of what follows | durable up to u64 | record
+//!   record -> GroupLog -> Log by hand: ring -> commit -> platter (waiting) --sync--> durable
+//!                                                `--crash--> of each block: there, lost, torn
 //! ```
 //!
-//! As the write-ahead log does, each frame says how far the log was durable when it was written. So
-//! at a start, what is not whole behind that place is a torn end and is cut off; in front of it, it
-//! is damage, and the node has lost its disk (C12). What lies before the records that are needed is
-//! given away (C13).
+//! A start reads it as the driver does: what is not whole behind what was durable is a torn end and
+//! is cut off; in front of it, it is damage, and the files are set aside (C12). What lies before
+//! the records that are needed is given away (C13).
 
-use dse::cluster::core::log::{Item, NodeStart, Recovery, read};
-use dse::util::wire::Source;
+use super::platter::Platter;
+use dse::cluster::core::log::{Item, NodeStart, read};
+use dse::driver::aside;
+use dse::driver::log::{GroupLog, Recovered, place_of};
+use dse::limits::LOG_CHUNK_BYTES;
+use dse::util::rng::SplitMix64;
+use dse::wal::{Log, LogOptions, LogReader, SyncMode, Writing, names};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-const HEADER: usize = 16;
+/// Bytes of a file of the log.
+const SEGMENT: u64 = LOG_CHUNK_BYTES;
+const OPTIONS: LogOptions =
+    LogOptions { mode: SyncMode::Always, segment_bytes: SEGMENT, ring_bytes: 4 * SEGMENT };
 
-/// The disk of a node.
-#[derive(Default)]
+/// The disk of a node, and the log on it while the node runs.
 pub struct Disk {
-    /// The bytes that are there after a crash, from position `base` on.
-    image: Vec<u8>,
-    base: u64,
-    /// Number and position of each record in the image.
-    records: VecDeque<(u64, u64)>,
-    /// How far the last frame in the image says that the log was durable.
-    stated: u64,
-    /// Frames that wait, with their numbers.
-    queue: VecDeque<(u64, Vec<u8>)>,
-    /// Frames at the front of the queue that the sync under way covers.
-    syncing: usize,
+    pub platter: Platter,
+    log: Option<GroupLog>,
+    writing: Option<Writing>,
+    /// Records that are not durable, with their numbers.
+    records: VecDeque<(u64, Vec<u8>)>,
     /// What the log says when everything that was written is read, and when what is durable is.
     pub written: NodeStart,
     pub durable: NodeStart,
+    /// A bit of what was durable was turned.
+    is_damaged: bool,
+    /// The cluster of a log that was set aside, until something new is durable.
+    aside: Option<u64>,
     /// Microseconds that a sync takes at least.
     pub latency_us: u64,
 }
@@ -39,113 +45,154 @@ pub struct Disk {
 /// What a start finds.
 pub enum Found {
     Whole(NodeStart),
-    Damage,
+    /// The log was set aside.
+    Damage(NodeStart),
+    /// The disk refuses; the node cannot start.
+    Refused,
+    /// What must not be found.
+    Wrong(&'static str),
 }
 
 impl Disk {
     pub fn new() -> Disk {
-        Disk { latency_us: 200, ..Disk::default() }
-    }
-
-    /// Takes a record, and returns what is in it with what was written before each item.
-    pub fn write(&mut self, number: u64, record: &[u8]) {
-        let durable = self.end();
-        let mut frame = (record.len() as u32).to_le_bytes().to_vec();
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(&durable.to_le_bytes());
-        frame.extend_from_slice(record);
-        let crc = crc32c(&frame[8..]);
-        frame[4..8].copy_from_slice(&crc.to_le_bytes());
-        self.queue.push_back((number, frame));
-    }
-
-    /// True if a sync begins now, since something waits and none is under way.
-    pub fn begin_sync(&mut self) -> bool {
-        let begins = self.syncing == 0 && !self.queue.is_empty();
-        if begins {
-            self.syncing = self.queue.len();
+        Disk {
+            platter: Platter::default(),
+            log: None,
+            writing: None,
+            records: VecDeque::new(),
+            written: NodeStart::default(),
+            durable: NodeStart::default(),
+            is_damaged: false,
+            aside: None,
+            latency_us: 200,
         }
-        begins
     }
 
-    /// The sync is done: returns the number of the last record that is durable.
-    pub fn synced(&mut self) -> u64 {
-        let frames: Vec<_> = self.queue.drain(..std::mem::take(&mut self.syncing)).collect();
-        for (number, frame) in &frames {
-            self.records.push_back((*number, self.end()));
-            self.image.extend_from_slice(frame);
-            self.stated = u64::from_le_bytes(*frame[8..].first_chunk().expect("a header"));
-            let (_, items) = read(&frame[HEADER..]).expect("a record that was just made");
-            items.into_iter().for_each(|item| self.durable.take(*number, item));
+    /// Takes a record.
+    pub fn write(&mut self, now_us: u64, number: u64, record: Vec<u8>) {
+        let Some(log) = &mut self.log else { return };
+        self.records.push_back((number, record.clone()));
+        log.push(now_us, number, record);
+    }
+
+    /// True if a write begins now, since something waits and none is under way. A log that
+    /// `is_quiet` states how far it is durable.
+    pub fn begin_sync(&mut self, is_quiet: bool) -> bool {
+        let Some(log) = &mut self.log else { return false };
+        log.pump();
+        if self.writing.is_none() {
+            self.writing = log.log().begin_write(is_quiet);
+            return self.writing.is_some();
         }
-        frames.last().map_or(0, |(number, _)| *number)
+        false
     }
 
-    /// Bytes that wait.
-    pub fn waiting(&self) -> usize {
-        self.queue.iter().map(|(_, frame)| frame.len()).sum()
-    }
-
-    /// Bytes of the log.
-    pub fn size(&self) -> usize {
-        self.image.len()
-    }
-
-    /// The node ends: the first `survive` bytes that wait have reached the disk, the others not.
-    pub fn crash(&mut self, survive: usize) {
-        let waiting: Vec<u8> = self.queue.drain(..).flat_map(|(_, frame)| frame).collect();
-        self.image.extend_from_slice(&waiting[..survive]);
-        self.syncing = 0;
-    }
-
-    /// Records before this one are needed no more.
-    pub fn let_go(&mut self, number: u64) {
-        while self.records.get(1).is_some_and(|_| self.records[0].0 < number) {
-            self.records.pop_front();
+    /// The write is done: returns the number of the last record that has become durable.
+    pub fn synced(&mut self) -> Option<u64> {
+        let log = self.log.as_mut()?;
+        self.platter.settle();
+        log.log().end_write(self.writing.take()?);
+        // What a rescue has written again is durable when it returns.
+        self.platter.settle();
+        let newest = log.take_durable()?;
+        while let Some((number, record)) = self.records.pop_front_if(|(at, _)| *at <= newest) {
+            let (_, items) = read(&record).expect("a record that was just made");
+            items.into_iter().for_each(|item| self.durable.take(number, item));
         }
-        let from = self.records.front().map_or(self.base, |&(_, position)| position);
-        self.image.drain(..(from - self.base) as usize);
-        self.base = from;
+        if let Some(cluster) = self.aside.take() {
+            aside::end(&self.platter, cluster);
+        }
+        Some(newest)
     }
 
-    /// Turns one bit of what is known to be durable; false if there is nothing.
+    /// What is to be done now and then.
+    pub fn look_after(&mut self) {
+        if let Some(log) = &self.log {
+            log.log().look_after();
+        }
+    }
+
+    /// Whether nothing can be written any more: the node ends.
+    pub fn is_broken(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.log().is_broken())
+    }
+
+    /// Whether there is no room for what comes next.
+    pub fn is_full(&self) -> bool {
+        self.log.as_ref().is_some_and(|log| log.log().is_full())
+    }
+
+    /// Whether it is too slow to lead.
+    pub fn is_slow(&self, now_us: u64, was_slow: bool) -> bool {
+        self.log.as_ref().is_some_and(|log| log.is_slow(now_us, was_slow))
+    }
+
+    /// Bytes of the log that are kept.
+    pub fn bytes(&self) -> u64 {
+        self.log.as_ref().map_or(0, GroupLog::bytes)
+    }
+
+    /// The node ends: of what was not synced any part may be there.
+    pub fn crash(&mut self, rng: &mut SplitMix64) {
+        (self.log, self.writing) = (None, None);
+        self.records.clear();
+        self.platter.crash(rng);
+    }
+
+    /// Records before this one are needed no more; true if that gives something away.
+    pub fn let_go(&mut self, number: u64) -> bool {
+        let Some(log) = &mut self.log else { return false };
+        let before = log.begin();
+        log.let_go(number);
+        log.begin() > before
+    }
+
+    /// Turns one bit of what the log states to be durable; false if there is nothing.
     pub fn turn_bit(&mut self, at: u64) -> bool {
-        // What was acknowledged since no frame states yet; the write-ahead log seals that, too.
-        let known = self.stated.saturating_sub(self.base) as usize;
-        if known == 0 {
+        let Ok(files) = names::list(&self.platter) else { return false };
+        let Some((first, _)) = files.first() else { return false };
+        let Ok(mut reader) = LogReader::open(&self.platter, SEGMENT, first.start) else {
+            return false;
+        };
+        while let Ok(Some(_)) = reader.next_chunk() {}
+        let (from, stated) = (first.start, reader.tail().synced);
+        if stated <= from {
             return false;
         }
-        self.image[at as usize % known] ^= 1 << (at % 8);
+        let place = from + at / 8 % (stated - from);
+        let holds = |start: u64| start <= place && place < (start / SEGMENT + 1) * SEGMENT;
+        let files = files.iter().filter(|(name, _)| holds(name.start));
+        let Some((name, _)) = files.max_by_key(|(name, _)| name.generation) else { return false };
+        self.platter.flip(&name.text(), place - name.start, at % 8);
+        self.is_damaged = true;
         true
     }
 
-    /// Reads the log at a start, and cuts off what is torn.
-    pub fn open(&mut self) -> Found {
-        let mut recovery = Recovery::default();
-        let (mut at, mut stated) = (0, 0);
-        self.records.clear();
-        while let Some((durable, record)) = frame(&self.image[at..]) {
-            stated = stated.max(durable);
-            recovery.take(record).expect("a log whose frames are whole");
-            self.records.push_back((recovery.state().last, self.base + at as u64));
-            at += HEADER + record.len();
+    /// Reads the log at a start, as the driver does, and opens it.
+    pub fn open(&mut self, random: u64) -> Found {
+        let Ok((recovered, aside)) = aside::recover(&self.platter, SEGMENT) else {
+            return Found::Wrong("a log cannot be read");
+        };
+        let Recovered { start, tail, places } = recovered;
+        let is_lost = aside.is_some();
+        if is_lost && !self.is_damaged && self.aside.is_none() {
+            return Found::Wrong("a log that nobody damaged was set aside");
         }
-        // Behind the place there may be frames that say more.
-        let behind = (at..self.image.len()).filter_map(|from| frame(&self.image[from..]));
-        stated = behind.map(|(durable, _)| durable).fold(stated, u64::max);
-        if self.base + (at as u64) < stated {
-            *self = Disk::new();
-            return Found::Damage;
+        if !is_lost && self.is_damaged {
+            return Found::Wrong("damage in what was durable was not noticed");
         }
-        self.image.truncate(at);
-        self.stated = stated;
-        let start = recovery.finish().expect("a log from which only its end is missing");
+        if !is_lost && start.last < self.durable.last {
+            return Found::Wrong("what was durable is not in the log any more");
+        }
+        (self.is_damaged, self.aside) = (false, aside);
         (self.written, self.durable) = (start.clone(), start.clone());
-        Found::Whole(start)
-    }
-
-    fn end(&self) -> u64 {
-        self.base + self.image.len() as u64
+        let disk = Arc::new(self.platter.clone());
+        let Ok(log) = Log::open_by_hand(disk, OPTIONS, place_of(&tail, random)) else {
+            return Found::Refused;
+        };
+        log.look_after();
+        self.log = Some(GroupLog::new(log, places));
+        if is_lost { Found::Damage(start) } else { Found::Whole(start) }
     }
 }
 
@@ -158,20 +205,4 @@ pub fn before(written: &NodeStart, item: &Item) -> Option<(u64, u64)> {
     let of_snapshot = (meta.index == index).then_some(meta.term);
     let entry = stored.entries.iter().find(|entry| entry.index == index);
     Some((index, entry.map(|entry| entry.term).or(of_snapshot)?))
-}
-
-/// The first frame of some bytes, if it is whole: what it says to be durable, and its record.
-fn frame(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let mut source = Source::new(bytes);
-    let (length, crc) = (source.u32()?, source.u32()?);
-    let rest = source.take(8 + length as usize)?;
-    if length == 0 || crc32c(rest) != crc {
-        return None;
-    }
-    let (durable, record) = rest.split_first_chunk()?;
-    Some((u64::from_le_bytes(*durable), record))
-}
-
-fn crc32c(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
 }

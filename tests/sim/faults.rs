@@ -30,7 +30,7 @@ impl World {
         let node = self.rng.below(NODES as u64) as usize;
         let other = (node + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
         let until = self.now + 50 * MS + self.rng.below(2 * SECOND);
-        match self.rng.below(18) {
+        match self.rng.below(20) {
             0 if self.nodes[node].is_up() => self.crash(node),
             1 if self.nodes[node].is_up() => self.nodes[node].fuse = Some(1 + self.rng.below(400)),
             2 | 3 => self.cut_off(node, until),
@@ -55,9 +55,11 @@ impl World {
             }
             8 => {
                 self.count("slow disk");
-                let slow = if self.rng.below(2) == 0 { 20 * MS } else { 150 * MS };
+                let slow = [20 * MS, 150 * MS, 1500 * MS][self.rng.below(3) as usize];
                 self.nodes[node].disk.latency_us = self.rng.below(slow) + 200;
-                self.drive(node, NodeInput::SlowDisk(slow > 100 * MS));
+                if slow > SECOND {
+                    self.at(until, Event::Mend { node });
+                }
             }
             9 => self.stop(node, until),
             10 | 11 => self.transfer(),
@@ -66,11 +68,35 @@ impl World {
             }
             13 | 14 => self.leader_is_deaf(),
             15 | 16 => self.follower_forgets(),
+            18 => self.disk_fails(node),
+            19 => {
+                self.count("disk filled");
+                self.nodes[node].disk.platter.fill(true);
+                self.at(until + SECOND, Event::Mend { node });
+            }
             17 => {
                 self.count("connection breaks");
                 self.hang_up(node, other);
             }
             _ => {}
+        }
+    }
+
+    /// A write fails; or all do, for a while.
+    fn disk_fails(&mut self, node: usize) {
+        self.count("write fails");
+        let writes = if self.rng.below(3) == 0 { u32::MAX } else { 1 };
+        self.nodes[node].disk.platter.fail(writes);
+        let until = self.now + self.rng.below(SECOND);
+        self.at(until, Event::Mend { node });
+    }
+
+    /// A disk takes everything again, as quickly as ever.
+    pub fn mend(&mut self, node: usize) {
+        self.nodes[node].disk.platter.fill(false);
+        self.nodes[node].disk.platter.fail(0);
+        if self.nodes[node].disk.latency_us > 200 * MS {
+            self.nodes[node].disk.latency_us = 200;
         }
     }
 
@@ -209,10 +235,9 @@ impl World {
     pub fn heal(&mut self) {
         self.net.heal();
         for node in &mut self.nodes {
-            node.clock.wall_ahead_us = 0;
             node.disk.latency_us = 200;
             node.fuse = None;
         }
-        (0..NODES).for_each(|node| self.drive(node, NodeInput::SlowDisk(false)));
+        (0..NODES).for_each(|node| self.mend(node));
     }
 }

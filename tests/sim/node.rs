@@ -8,6 +8,7 @@ use super::world::{DATA_GROUPS, GROUPS, id_of};
 use dse::cluster::core::group::Committed;
 use dse::cluster::core::table::Addresses;
 use dse::cluster::core::{Group, Node as Core, NodeConfig, Snapshot, StateRole, entry};
+use dse::engine::ProcessClock;
 use std::collections::VecDeque;
 
 /// Wall time at the beginning of a simulation.
@@ -86,6 +87,11 @@ pub struct Node {
     pub life: u64,
     /// Stopped until then: whatever happens, happens to it later.
     pub stopped_until: u64,
+    /// The clock of its process (C3), and what it showed last: boot time and reading, ns.
+    pub process: ProcessClock,
+    pub shown_ns: (u64, u64),
+    /// Its disk was found too slow to lead.
+    pub was_slow: bool,
     /// The node crashes when it has done so many more things.
     pub fuse: Option<u64>,
 }
@@ -100,6 +106,9 @@ impl Node {
             replicas: (0..DATA_GROUPS).map(|_| None).collect(),
             life: 0,
             stopped_until: 0,
+            process: ProcessClock::at(0, 0),
+            shown_ns: (0, 0),
+            was_slow: false,
             fuse: None,
         }
     }

@@ -65,7 +65,7 @@ impl World {
 
     fn obey(&mut self, node: usize, output: NodeOutput, inputs: &mut VecDeque<NodeInput>) {
         match output {
-            NodeOutput::Persist { token, record } => self.write(node, token, &record),
+            NodeOutput::Persist { token, record } => self.write(node, token, record),
             NodeOutput::Send { to, message } => self.send(node, to, message),
             NodeOutput::Begin { group, snapshot } => {
                 let replica = Replica::begin(&snapshot);
@@ -102,10 +102,10 @@ impl World {
         }
     }
 
-    fn write(&mut self, node: usize, number: u64, record: &[u8]) {
+    fn write(&mut self, node: usize, number: u64, record: Vec<u8>) {
+        let now_us = self.nodes[node].clock.at(self.now);
         let disk = &mut self.nodes[node].disk;
-        disk.write(number, record);
-        let (of, items) = read(record).expect("a record that was just made");
+        let (of, items) = read(&record).expect("a record that was just made");
         assert_eq!(of, number, "a record knows its number");
         for item in items {
             let before = before(&disk.written, &item);
@@ -114,6 +114,7 @@ impl World {
             }
             disk.written.take(number, item);
         }
+        disk.write(now_us, number, record);
     }
 
     fn send(&mut self, node: usize, to: NodeId, message: PeerMessage) {

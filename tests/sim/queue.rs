@@ -78,6 +78,10 @@ pub enum Event {
         client: usize,
         batch: u64,
     },
+    /// A disk works again.
+    Mend {
+        node: usize,
+    },
     Fault,
     Manage,
 }

@@ -9,6 +9,7 @@
 //! | what is committed stays, and is the same everywhere | a replica applies an entry |
 //! | equal states at equal indexes | a replica applies or restores |
 //! | a request is applied once at most | an entry is applied for the first time |
+//! | a process clock neither goes back nor steps | at each tick |
 //! | log time does not go back | a replica applies an entry |
 //! | a write is durable on a majority before it is answered | a client is answered |
 //! | the wire gives back every field | a replica says something |
@@ -32,6 +33,8 @@ struct Known {
     /// The requests that were applied, in order.
     requests: Vec<u64>,
     applied: HashSet<u64>,
+    /// When something was applied first, and its log time.
+    began: Option<(u64, u64)>,
     /// Term and hash of each committed entry, by index from 2 on.
     committed: Vec<(u64, u64)>,
     /// Hash of the state behind each index.
@@ -191,9 +194,19 @@ impl Watch {
         });
         // Clocks are fast by 1.1 at most, and log time by 5 % of that, whatever wall clocks say.
         let now = self.now;
-        let most_us = super::node::BORN_US + now * 116 / 100 + 1_000_000;
+        let (began, began_us) = *self.groups[group].began.get_or_insert((now, time_us));
+        let most_us = began_us + (now - began) * 116 / 100 + 2_500_000;
         self.expect(time_us <= most_us, || {
             format!("group {group}: log time runs ahead: {time_us} at {now}")
+        });
+    }
+
+    /// What a process clock showed before and shows now, each with the boot time, ns.
+    pub fn process_clock(&mut self, before: (u64, u64), after: (u64, u64)) {
+        let run = after.0 - before.0;
+        let (least, most) = (before.1 + run / 100 * 95, before.1 + run * 105 / 100 + 2);
+        self.expect((least..=most).contains(&after.1), || {
+            format!("a process clock went from {} to {} in {run} ns", before.1, after.1)
         });
     }
 

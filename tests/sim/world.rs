@@ -11,12 +11,12 @@ use super::disk::Found;
 use super::faults::Replacing;
 use super::links::Links;
 use super::net::{NODES, Net};
-use super::node::{BORN_US, Clock, Node, config};
+use super::node::{Clock, Node, config};
 use super::queue::{Event, Queue};
 use super::watch::Watch;
 use dse::cluster::core::NodeInput;
-use dse::cluster::core::log::NodeStart;
 use dse::cluster::core::message::{GroupId, META as META_ID};
+use dse::engine::ProcessClock;
 use dse::util::rng::SplitMix64;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -30,7 +30,7 @@ pub const SECOND: u64 = 1000 * MS;
 pub const HEALED: u64 = 15 * SECOND;
 pub const END: u64 = 20 * SECOND;
 /// Bytes of a log beyond which it is to be let go of.
-const LOG_BYTES: usize = 24 * 1024;
+const LOG_BYTES: u64 = 3 * 1024 * 1024;
 
 /// A simulation under way.
 pub struct World {
@@ -128,11 +128,7 @@ impl World {
         match event {
             Event::Tick { node, life } => {
                 if self.is_now(node, life, |life| Event::Tick { node, life }) {
-                    let wall_us = self.nodes[node].clock.wall(self.now);
-                    self.drive(node, NodeInput::Wall(wall_us));
-                    self.drive(node, NodeInput::Tick);
-                    self.tend_links(node);
-                    self.tick_lanes(node);
+                    self.tick(node);
                 }
                 let period = self.nodes[node].clock.real(50 * MS);
                 if self.nodes[node].life == life && self.nodes[node].stopped_until <= self.now {
@@ -180,6 +176,7 @@ impl World {
             Event::Client(client) => self.client_asks(client),
             Event::Timeout { client, batch } => self.client_gives_up(client, batch),
             Event::Fault => self.fault(),
+            Event::Mend { node } => self.mend(node),
             Event::Manage => self.manage(),
         }
     }
@@ -199,28 +196,75 @@ impl World {
     }
 
     fn synced(&mut self, node: usize) {
-        let number = self.nodes[node].disk.synced();
-        self.drive(node, NodeInput::Persisted(number));
+        let newest = self.nodes[node].disk.synced();
+        if let Some(number) = newest {
+            self.drive(node, NodeInput::Persisted(number));
+        }
         let state = &mut self.nodes[node];
         let Some(core) = &state.core else { return };
-        let before = state.disk.size();
-        state.disk.let_go(core.needed_from().0);
-        if state.disk.size() < before {
+        if state.disk.let_go(core.needed_from().0) {
             self.count("log let go");
-        } else if before > LOG_BYTES && self.rng.below(20) == 0 {
+        } else if state.disk.bytes() > LOG_BYTES && self.rng.below(20) == 0 {
             self.count("checkpoint");
             self.drive(node, NodeInput::Checkpoint);
         }
         self.sync(node);
     }
 
+    /// Has the disk write what waits.
     pub fn sync(&mut self, node: usize) {
+        self.begin_sync(node, false);
+    }
+
+    /// As [`World::sync`]; a log that `is_quiet` states how far it is durable.
+    fn begin_sync(&mut self, node: usize, is_quiet: bool) {
         let state = &mut self.nodes[node];
-        if state.is_up() && state.disk.begin_sync() {
+        if state.is_up() && state.disk.begin_sync(is_quiet) {
             let (latency, life) = (state.disk.latency_us, state.life);
             let delay = latency + self.rng.below(latency);
             self.after(delay, Event::Synced { node, life });
         }
+    }
+
+    /// What a driver does at each tick.
+    fn tick(&mut self, node: usize) {
+        self.show_time(node);
+        let reading_us = self.nodes[node].shown_ns.1 / 1000;
+        self.drive(node, NodeInput::Wall(reading_us));
+        self.drive(node, NodeInput::Tick);
+        self.tend_links(node);
+        self.tick_lanes(node);
+        let now = self.now;
+        let state = &mut self.nodes[node];
+        if !state.is_up() {
+            return;
+        }
+        state.disk.look_after();
+        if state.disk.is_broken() {
+            self.count("log broken");
+            return self.crash(node);
+        }
+        let is_slow = state.disk.is_slow(state.clock.at(now), state.was_slow);
+        let (is_full, was_slow) = (state.disk.is_full(), state.was_slow);
+        if is_full {
+            self.count("disk full");
+        }
+        if is_slow != was_slow {
+            self.nodes[node].was_slow = is_slow;
+            self.count("disk found slow, or quick again");
+            self.drive(node, NodeInput::SlowDisk(is_slow));
+        }
+        self.begin_sync(node, true);
+    }
+
+    /// The process clock is compared with the wall clock, and must neither go back nor step (C3).
+    fn show_time(&mut self, node: usize) {
+        let state = &mut self.nodes[node];
+        let boot_ns = state.clock.at(self.now) * 1000;
+        state.process.tick_at(state.clock.wall(self.now) * 1000, boot_ns);
+        let reading_ns = state.process.reading_ns(boot_ns);
+        let before = std::mem::replace(&mut state.shown_ns, (boot_ns, reading_ns));
+        self.watch.process_clock(before, (boot_ns, reading_ns));
     }
 
     pub fn watch_leases(&mut self, group: usize) {
@@ -238,21 +282,29 @@ impl World {
         if self.nodes[node].is_up() {
             return;
         }
-        let start = match self.nodes[node].disk.open() {
+        let config_random = self.rng.next_u64();
+        let start = match self.nodes[node].disk.open(config_random) {
             Found::Whole(start) => start,
-            Found::Damage => {
+            Found::Damage(start) => {
                 self.count("damage found");
-                NodeStart { lost: Some(self.watch.cluster.unwrap_or(0)), ..NodeStart::default() }
+                start
             }
+            Found::Refused => {
+                self.count("start refused by the disk");
+                return self.after(200 * MS, Event::Start { node });
+            }
+            Found::Wrong(what) => return self.watch.note(format!("node {node}: {what}")),
         };
         self.trace(|| format!("node {node} starts behind record {}", start.last));
-        let config_random = self.rng.next_u64();
-        let config = config(node, config_random, BORN_US + self.now);
+        let (wall_us, boot_us) = (self.nodes[node].clock.wall(self.now), now_us);
+        let config = config(node, config_random, wall_us);
         let mut out = Vec::new();
         let core = dse::cluster::core::Node::new(config, start, now_us, &mut out);
         let state = &mut self.nodes[node];
         state.core = Some(core.expect("what is durable fits together"));
         state.desk = Desk::new(config_random);
+        state.process = ProcessClock::at(wall_us * 1000, boot_us * 1000);
+        (state.shown_ns, state.was_slow) = ((boot_us * 1000, wall_us * 1000), false);
         state.life += 1;
         let life = state.life;
         let mut inputs = VecDeque::new();
@@ -267,8 +319,7 @@ impl World {
     pub fn crash(&mut self, node: usize) {
         self.links_of_crashed(node);
         let state = &mut self.nodes[node];
-        let waiting = state.disk.waiting() as u64;
-        state.disk.crash(self.rng.below(waiting + 1) as usize);
+        state.disk.crash(&mut self.rng);
         state.replicas.iter_mut().for_each(|replica| *replica = None);
         state.core = None;
         (state.fuse, state.stopped_until) = (None, 0);
