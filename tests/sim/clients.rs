@@ -293,7 +293,7 @@ impl World {
         };
         let ticket = self.clients.ops.len();
         self.ask(MANAGER, node, &[(group, key, Kind::Read)]);
-        while self.clients.waits[MANAGER].is_some() && self.now < until {
+        while self.clients.waits[MANAGER].is_some() && self.now < until && self.is_right() {
             self.run_until(self.now + MS);
         }
         self.client_goes_on(MANAGER);
@@ -304,7 +304,8 @@ impl World {
     /// sent again, may be under way.
     pub fn wait_for_agreement(&mut self) {
         let until = self.now + 2 * SECOND;
-        while self.now < until && !(0..DATA_GROUPS).all(|group| self.agree(group)) {
+        let agree = |world: &World| (0..DATA_GROUPS).all(|group| world.agree(group));
+        while self.now < until && !agree(self) && self.is_right() {
             self.run_until(self.now + 50 * MS);
         }
     }

@@ -30,7 +30,7 @@ impl World {
         let node = self.rng.below(NODES as u64) as usize;
         let other = (node + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
         let until = self.now + 50 * MS + self.rng.below(2 * SECOND);
-        match self.rng.below(20) {
+        match self.rng.below(22) {
             0 if self.nodes[node].is_up() => self.crash(node),
             1 if self.nodes[node].is_up() => self.nodes[node].fuse = Some(1 + self.rng.below(400)),
             2 | 3 => self.cut_off(node, until),
@@ -68,6 +68,7 @@ impl World {
             }
             13 | 14 => self.leader_is_deaf(),
             15 | 16 => self.follower_forgets(),
+            20 | 21 => self.answers_are_late(),
             18 => self.disk_fails(node),
             19 => {
                 self.count("disk filled");
@@ -144,6 +145,31 @@ impl World {
         let until = self.now + 600 * MS + self.rng.below(2500 * MS);
         for other in (0..NODES).filter(|&other| other != leader) {
             self.net.cut(other, leader, until);
+        }
+    }
+
+    /// What a leader is told takes long; then it is heard no more, while answers to what it asked
+    /// before still come.
+    fn answers_are_late(&mut self) {
+        let group = self.rng.below(GROUPS as u64) as usize;
+        let Some(leader) = self.leader(group) else { return };
+        self.count("answers to a leader are late");
+        let late_us = 250 * MS + self.rng.below(200 * MS);
+        let until = self.now + 1500 * MS;
+        for other in (0..NODES).filter(|&other| other != leader) {
+            self.net.lag(other, leader, until, late_us);
+        }
+        let silent_at = self.now + self.rng.below(300 * MS);
+        self.at(silent_at, Event::Silence { node: leader, until });
+    }
+
+    /// A node is not heard until then.
+    pub fn silence(&mut self, node: usize, until: u64) {
+        if self.now >= HEALED {
+            return;
+        }
+        for other in (0..NODES).filter(|&other| other != node) {
+            self.net.cut(node, other, until);
         }
     }
 

@@ -1,8 +1,9 @@
 //! Connections between nodes: streams of bytes, made and read by the real wire.
 //!
 //! ```text
-//!   message --encode--> Outgoing --frames--> packets (late, damaged, missing) --> Incoming --decode--> message
-//!   a word of a replica, now and then --encode, framed alone--> lost, doubled, late, on its own way
+//!   message --encode--> Outgoing --frames--> packets --> Incoming --decode--> message
+//!                                (late, damaged, missing)
+//!   a word of a replica --encode, framed alone--> lost, doubled, late, on its own way
 //! ```
 //!
 //! A connection is made by the real handshake and keeps its order, as TCP does; what is cut waits
@@ -233,8 +234,11 @@ impl World {
     /// Bytes of a connection arrive.
     pub fn packet(&mut self, from: usize, to: usize, conn: u64, bytes: Vec<u8>) {
         let state = &self.nodes[to];
-        if !state.is_up() {
-            return;
+        let knows = self.links.ends[to][from].as_ref().is_some_and(|end| end.conn == conn);
+        if !state.is_up() || !knows {
+            // The system says that there is no such connection, if it is heard.
+            let delay = self.net.stream_delay(&mut self.rng, self.now, to, from);
+            return self.after(delay, Event::Closed { node: from, other: to, conn });
         }
         if state.stopped_until > self.now {
             return self.at(state.stopped_until, Event::Packet { from, to, conn, bytes });

@@ -7,6 +7,8 @@ use dse::util::rng::SplitMix64;
 pub struct Net {
     /// `cut[from][to]`: until when nothing passes.
     cut: [[u64; NODES]; NODES],
+    /// Until when everything takes so much longer, by direction.
+    lag: [[(u64, u64); NODES]; NODES],
     /// Until when the weather is bad, and messages in a thousand that are lost then.
     storm: (u64, u64),
 }
@@ -17,11 +19,21 @@ const AGAIN_US: u64 = 200_000;
 
 impl Net {
     pub fn new() -> Net {
-        Net { cut: [[0; NODES]; NODES], storm: (0, 0) }
+        Net { cut: [[0; NODES]; NODES], lag: [[(0, 0); NODES]; NODES], storm: (0, 0) }
     }
 
     pub fn cut(&mut self, from: usize, to: usize, until: u64) {
         self.cut[from][to] = until;
+    }
+
+    /// Until then everything takes `us` longer in this direction.
+    pub fn lag(&mut self, from: usize, to: usize, until: u64, us: u64) {
+        self.lag[from][to] = (until, us);
+    }
+
+    fn lags(&self, now: u64, from: usize, to: usize) -> u64 {
+        let (until, us) = self.lag[from][to];
+        if now < until { us } else { 0 }
     }
 
     pub fn storm(&mut self, until: u64, lost_of_1000: u64) {
@@ -45,7 +57,7 @@ impl Net {
         let again = if lost { AGAIN_US } else { 0 };
         let waits = self.cut[from][to].saturating_sub(now);
         let tried = if waits > 0 { waits + rng.below(AGAIN_US) } else { again };
-        tried + delay(rng, is_storm)
+        tried + delay(rng, is_storm) + self.lags(now, from, to)
     }
 
     /// The delays after which a message arrives: none if it is lost, two if it is doubled.
@@ -64,7 +76,9 @@ impl Net {
             return [None, None];
         }
         let doubled = rng.below(1000) < if is_storm { 100 } else { 5 };
-        [Some(delay(rng, is_storm)), doubled.then(|| delay(rng, true))]
+        let lags = self.lags(now, from, to);
+        let second = doubled.then(|| lags + delay(rng, true));
+        [Some(lags + delay(rng, is_storm)), second]
     }
 }
 

@@ -82,6 +82,11 @@ pub enum Event {
     Mend {
         node: usize,
     },
+    /// A node is not heard until then.
+    Silence {
+        node: usize,
+        until: u64,
+    },
     Fault,
     Manage,
 }

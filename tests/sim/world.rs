@@ -112,6 +112,11 @@ impl World {
         self.at(self.now + delay, event);
     }
 
+    /// Whether nothing was wrong so far.
+    pub fn is_right(&self) -> bool {
+        self.watch.wrong.is_none()
+    }
+
     /// Lets things happen until the given time, or until something is wrong.
     pub fn run_until(&mut self, end: u64) {
         while self.watch.wrong.is_none() {
@@ -175,6 +180,7 @@ impl World {
             Event::Forget { leader, node } => self.forget(leader, node),
             Event::Client(client) => self.client_asks(client),
             Event::Timeout { client, batch } => self.client_gives_up(client, batch),
+            Event::Silence { node, until } => self.silence(node, until),
             Event::Fault => self.fault(),
             Event::Mend { node } => self.mend(node),
             Event::Manage => self.manage(),
