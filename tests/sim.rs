@@ -112,7 +112,7 @@ fn run_seeds(seeds: Range<u64>) {
 }
 
 /// What some of 50 seeds must meet.
-const SEEN: [&str; 44] = [
+const SEEN: [&str; 43] = [
     "answered TRYAGAIN",
     "answered UNCERTAIN",
     "answers to a leader are late",
@@ -129,7 +129,6 @@ const SEEN: [&str; 44] = [
     "damaged frame refused",
     "disk filled",
     "disk found slow, or quick again",
-    "disk full",
     "disk wiped",
     "follower forgets its leader",
     "forced campaign",
@@ -194,6 +193,13 @@ fn one_seed() {
     if let Err(wrong) = run(seed.unwrap_or(4711), RATES, seed.is_some()) {
         panic!("{wrong}");
     }
+}
+
+/// A turned bit in the length of a part made a connection swallow everything behind it, while the
+/// bytes that came kept it from being taken for silent: two of three nodes hardly heard each other.
+#[test]
+fn a_damaged_length_does_not_deafen_a_node() {
+    run(101_413, RATES, false).unwrap_or_else(|wrong| panic!("{wrong}"));
 }
 
 #[test]

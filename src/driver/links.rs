@@ -78,7 +78,7 @@ struct Conn {
     sent: usize,
     is_blocked: bool,
     began_us: u64,
-    /// When bytes came last.
+    /// When a whole part of a message came last.
     heard_us: u64,
 }
 
@@ -346,7 +346,6 @@ impl Links {
 
     fn received(&mut self, token: u64, bytes: &[u8], now_us: u64) -> Result<(), Closed> {
         let Some(conn) = self.conns.get_mut(&token) else { return Ok(()) };
-        conn.heard_us = now_us;
         if let Stage::Shaking(handshake) = &mut conn.stage {
             let step = handshake.receive(bytes, &mut conn.buf);
             let Step::Done(peer, rest) = step.map_err(|why| Closed(why.to_string()))? else {
@@ -358,6 +357,7 @@ impl Links {
         }
         let Some(conn) = self.conns.get_mut(&token) else { return Ok(()) };
         let Stage::Open(node, incoming) = &mut conn.stage else { return Ok(()) };
+        let before = incoming.parts();
         while let Some(bytes) = incoming.next_message().map_err(|why| Closed(why.to_string()))? {
             let message = match Message::decode(&bytes) {
                 Ok(message) => message,
@@ -368,6 +368,9 @@ impl Links {
                 }
             };
             self.events.push(LinkEvent::Message(*node, message));
+        }
+        if incoming.parts() > before {
+            conn.heard_us = now_us;
         }
         Ok(())
     }
@@ -392,7 +395,7 @@ impl Links {
         peer.conn = Some(token);
         let mut incoming = Incoming::default();
         incoming.receive(&rest);
-        conn.stage = Stage::Open(node, incoming);
+        (conn.stage, conn.heard_us) = (Stage::Open(node, incoming), now_us);
         tracing::info!("connected to {name}");
         self.events.push(LinkEvent::Up(node));
         Ok(())

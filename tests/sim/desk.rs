@@ -10,13 +10,13 @@
 
 use super::clients::MANAGER;
 use super::net::NODES;
-use super::node::name;
+use super::node::id_of_node;
 use super::queue::Event;
 use super::world::{DATA_GROUPS, MS, World, id_of};
 use dse::cluster::core::NodeInput;
 use dse::cluster::core::fate::Fate;
 use dse::cluster::core::group::Request;
-use dse::cluster::core::message::{GroupId, META, NodeId, node_id};
+use dse::cluster::core::message::{GroupId, META, NodeId};
 use dse::cluster::core::reads::ReadMode;
 use dse::cluster::wire::frame::Stream;
 use dse::cluster::wire::message::{End, Message, Replies, Requests};
@@ -44,7 +44,7 @@ impl Desk {
 
 /// The node of this id.
 fn place_of_node(id: NodeId) -> Option<usize> {
-    (0..NODES).find(|&at| node_id(&name(at)) == id)
+    (0..NODES).find(|&at| id_of_node(at) == id)
 }
 
 /// A reply that tells a number.
@@ -57,7 +57,7 @@ impl World {
     fn leaders(&self, node: usize) -> [Leader; DATA_GROUPS] {
         std::array::from_fn(|group| match self.nodes[node].desk.cells[group].leader() {
             0 => Leader::Unknown,
-            id if id == node_id(&name(node)) => Leader::Here,
+            id if id == id_of_node(node) => Leader::Here,
             id => match place_of_node(id).filter(|&other| self.links.is_up(node, other)) {
                 Some(_) => Leader::There(id),
                 None => Leader::Unknown,
@@ -97,12 +97,12 @@ impl World {
 
     pub fn requests(&mut self, from: usize, to: usize, requests: Requests) {
         self.count("requests forwarded");
-        let from = node_id(&name(from));
+        let from = id_of_node(from);
         self.at_desk(to, |lanes, now_us, leader| lanes.receive(now_us, from, requests, &leader));
     }
 
     pub fn replies(&mut self, from: usize, to: usize, replies: Replies) {
-        let from = node_id(&name(from));
+        let from = id_of_node(from);
         self.at_desk(to, |lanes, now_us, _| lanes.replied(now_us, from, replies));
     }
 
@@ -112,13 +112,13 @@ impl World {
 
     /// There is a connection to another node.
     pub fn meet(&mut self, node: usize, other: usize) {
-        self.drive(node, NodeInput::PeerUp(node_id(&name(other))));
+        self.drive(node, NodeInput::PeerUp(id_of_node(other)));
         self.at_desk(node, |lanes, now_us, leader| lanes.retry(now_us, None, &leader));
     }
 
     /// The connection to another node is gone.
     pub fn lose(&mut self, node: usize, other: usize) {
-        let other = node_id(&name(other));
+        let other = id_of_node(other);
         self.drive(node, NodeInput::PeerDown(other));
         self.at_desk(node, |lanes, now_us, _| lanes.lost(now_us, other));
     }

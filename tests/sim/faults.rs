@@ -2,12 +2,11 @@
 
 use super::disk::Disk;
 use super::net::NODES;
-use super::node::name;
+use super::node::id_of_node;
 use super::queue::Event;
 use super::world::{GROUPS, HEALED, MS, SECOND, World, id_of};
 use dse::cluster::core::NodeInput;
 use dse::cluster::core::log::Birth;
-use dse::cluster::core::message::node_id;
 
 /// A node lost its disk, and is to get everything anew.
 pub struct Replacing {
@@ -131,7 +130,7 @@ impl World {
         if self.nodes[node].stopped_until <= self.now {
             self.count("transfer");
             self.trace(|| format!("group {group}: node {node} hands over to {to}"));
-            let to = node_id(&name(to));
+            let to = id_of_node(to);
             self.drive(node, NodeInput::Transfer { group: id_of(group), to });
         }
     }

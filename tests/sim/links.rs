@@ -17,11 +17,11 @@
 
 use super::machine::hash_bytes;
 use super::net::NODES;
-use super::node::name;
+use super::node::{id_of_node, name};
 use super::queue::Event;
 use super::world::{HEALED, MS, World};
 use dse::cluster::core::NodeInput;
-use dse::cluster::core::message::{PeerMessage, node_id};
+use dse::cluster::core::message::PeerMessage;
 use dse::cluster::wire::frame::{Incoming, Outgoing, Stream};
 use dse::cluster::wire::handshake::{Greeting, Handshake, Step, VERSIONS};
 use dse::cluster::wire::message::Message;
@@ -245,12 +245,16 @@ impl World {
         }
         let now = self.now;
         let Some(end) = self.links.end(to, from, conn) else { return };
-        end.heard = now;
+        let before = end.incoming.parts();
         end.incoming.receive(&bytes);
         loop {
             let Some(end) = self.links.end(to, from, conn) else { return };
             match end.incoming.next_message() {
-                Ok(None) => return,
+                Ok(None) if end.incoming.parts() == before => return,
+                Ok(None) => {
+                    end.heard = now;
+                    return;
+                }
                 Ok(Some(bytes)) => self.message(from, to, conn, &bytes),
                 Err(_) => {
                     self.count("damaged frame refused");
@@ -310,7 +314,7 @@ impl World {
             Message::Replies(replies) => return self.replies(from, to, replies),
             Message::Heartbeat => return,
         };
-        let from = node_id(&name(from));
+        let from = id_of_node(from);
         self.drive(to, NodeInput::Receive { from, message });
     }
 

@@ -6,10 +6,12 @@ use super::machine::Machine;
 use super::net::NODES;
 use super::world::{DATA_GROUPS, GROUPS, id_of};
 use dse::cluster::core::group::Committed;
+use dse::cluster::core::message::{NodeId, node_id};
 use dse::cluster::core::table::Addresses;
 use dse::cluster::core::{Group, Node as Core, NodeConfig, Snapshot, StateRole, entry};
 use dse::engine::ProcessClock;
 use std::collections::VecDeque;
+use std::sync::LazyLock;
 
 /// Wall time at the beginning of a simulation.
 pub const BORN_US: u64 = 1_000_000;
@@ -146,6 +148,13 @@ impl Node {
         };
         (0..GROUPS).all(is_settled)
     }
+}
+
+/// The id of a node.
+pub fn id_of_node(node: usize) -> NodeId {
+    static IDS: LazyLock<[NodeId; NODES]> =
+        LazyLock::new(|| std::array::from_fn(|node| node_id(&name(node))));
+    IDS[node]
 }
 
 pub fn name(node: usize) -> String {

@@ -3,13 +3,13 @@
 use super::desk::reply;
 use super::disk::before;
 use super::net::NODES;
-use super::node::{Replica, Work, name, restored};
+use super::node::{Replica, Work, id_of_node, restored};
 use super::queue::Event;
 use super::watch::Watch;
 use super::world::{GROUPS, HEALED, MS, World, id_of, place_of};
 use dse::cluster::core::group::{Committed, Cut};
 use dse::cluster::core::log::{Birth, Item, read};
-use dse::cluster::core::message::{GroupId, NodeId, PeerMessage, node_id};
+use dse::cluster::core::message::{GroupId, NodeId, PeerMessage};
 use dse::cluster::core::node::Event as Happening;
 use dse::cluster::core::{Message, MessageType, NodeInput, NodeOutput, StateRole, entry};
 use dse::cluster::wire::frame::Stream;
@@ -118,7 +118,7 @@ impl World {
     }
 
     fn send(&mut self, node: usize, to: NodeId, message: PeerMessage) {
-        let Some(to) = (0..NODES).find(|&at| node_id(&name(at)) == to) else { return };
+        let Some(to) = (0..NODES).find(|&at| id_of_node(at) == to) else { return };
         match message {
             PeerMessage::Raft { group, message } => {
                 self.watch_send(node, group, &message);

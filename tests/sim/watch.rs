@@ -127,9 +127,13 @@ impl Watch {
         self.expect(has_all, || "a table without some node".into());
     }
 
-    /// A node votes or acknowledges for a group: it must be part of the cluster, durably.
+    /// A node votes or acknowledges for a group: it must be part of the cluster, durably. Whom it
+    /// would vote for promises nothing.
     pub fn takes_part(&mut self, is_member: bool, group: usize, message: &Message) {
-        self.expect(is_member, || {
+        use MessageType::{MsgRequestPreVote, MsgRequestPreVoteResponse};
+        let kind = message.get_msg_type();
+        let promises = !matches!(kind, MsgRequestPreVote | MsgRequestPreVoteResponse);
+        self.expect(is_member || !promises, || {
             format!("group {group}: {:?} before the birth is durable", message.get_msg_type())
         });
     }

@@ -129,6 +129,12 @@ impl Incoming {
         self.buf.extend_from_slice(bytes);
     }
 
+    /// Parts that came whole so far. Bytes alone show little: where the length of a part was
+    /// damaged, they are taken for the rest of it.
+    pub fn parts(&self) -> u64 {
+        self.number
+    }
+
     /// The next whole message; `None` until more bytes arrive. After an error there is no next one.
     pub fn next_message(&mut self) -> Result<Option<Vec<u8>>, Malformed> {
         loop {
@@ -235,6 +241,18 @@ mod tests {
             let whole = first.is_ok_and(|message| message.is_some());
             let second = incoming.next_message();
             assert!(!(whole && matches!(second, Ok(Some(_)))), "bit {at} went unnoticed");
+        }
+    }
+
+    #[test]
+    fn bytes_behind_a_damaged_length_are_no_parts() {
+        let mut bytes = framed(&[(Stream::Urgent, vec![1])]);
+        bytes[1] ^= 1;
+        let mut incoming = Incoming::default();
+        for _ in 0..10 {
+            incoming.receive(&bytes);
+            assert_eq!(incoming.next_message(), Ok(None));
+            assert_eq!(incoming.parts(), 0);
         }
     }
 
