@@ -29,7 +29,7 @@ impl World {
         let node = self.rng.below(NODES as u64) as usize;
         let other = (node + 1 + self.rng.below(NODES as u64 - 1) as usize) % NODES;
         let until = self.now + 50 * MS + self.rng.below(2 * SECOND);
-        match self.rng.below(22) {
+        match self.rng.below(24) {
             0 if self.nodes[node].is_up() => self.crash(node),
             1 if self.nodes[node].is_up() => self.nodes[node].fuse = Some(1 + self.rng.below(400)),
             2 | 3 => self.cut_off(node, until),
@@ -65,7 +65,7 @@ impl World {
             12 if self.nodes[node].is_up() && self.nodes[node].stopped_until <= self.now => {
                 self.end_in_peace(node);
             }
-            13 | 14 => self.leader_is_deaf(),
+            13 | 14 | 22 | 23 => self.leader_is_deaf(),
             15 | 16 => self.follower_forgets(),
             20 | 21 => self.answers_are_late(),
             18 => self.disk_fails(node),
@@ -145,6 +145,13 @@ impl World {
         for other in (0..NODES).filter(|&other| other != leader) {
             self.net.cut(other, leader, until);
         }
+        // What was sent to it meanwhile would come all the same, and spare it the snapshot.
+        self.at(until - 1, Event::Break { node: leader });
+    }
+
+    /// All connections of a node break.
+    pub fn break_all(&mut self, node: usize) {
+        (0..NODES).for_each(|other| self.hang_up(node, other));
     }
 
     /// What a leader is told takes long; then it is heard no more, while answers to what it asked
@@ -256,9 +263,13 @@ impl World {
         }
     }
 
-    /// Everything works from now on.
+    /// Everything works from now on. What is on its way over connections that were cut would hold
+    /// up what comes behind it.
     pub fn heal(&mut self) {
         self.net.heal();
+        for node in 0..NODES {
+            (0..NODES).for_each(|other| self.hang_up(node, other));
+        }
         for node in &mut self.nodes {
             node.disk.latency_us = 200;
             node.fuse = None;

@@ -20,8 +20,8 @@ use super::net::NODES;
 use super::node::{id_of_node, name};
 use super::queue::Event;
 use super::world::{HEALED, MS, World};
-use dse::cluster::core::NodeInput;
-use dse::cluster::core::message::PeerMessage;
+use dse::cluster::core::message::{GroupId, PeerMessage};
+use dse::cluster::core::{Message as RaftMessage, MessageType, NodeInput};
 use dse::cluster::wire::frame::{Incoming, Outgoing, Stream};
 use dse::cluster::wire::handshake::{Greeting, Handshake, Step, VERSIONS};
 use dse::cluster::wire::message::Message;
@@ -211,7 +211,7 @@ impl World {
             }
             let mut copies = 1;
             if self.is_rough() {
-                copies = match self.rng.below(20_000) {
+                copies = match self.rng.below(5000) {
                     0 => 0,
                     1 => 2,
                     _ => 1,
@@ -307,6 +307,7 @@ impl World {
                 if runs.is_none_or(|core| core.id() != message.to) {
                     self.count("message to a replica that is gone");
                 }
+                self.trace_vote(to, group, &message);
                 PeerMessage::Raft { group, message }
             }
             Message::Control(bytes) => PeerMessage::Control(bytes),
@@ -316,6 +317,20 @@ impl World {
         };
         let from = id_of_node(from);
         self.drive(to, NodeInput::Receive { from, message });
+    }
+
+    /// Who asks whom for a vote, and what is answered.
+    fn trace_vote(&self, to: usize, group: GroupId, message: &RaftMessage) {
+        use MessageType::*;
+        let kind = message.get_msg_type();
+        let votes =
+            [MsgRequestPreVote, MsgRequestPreVoteResponse, MsgRequestVote, MsgRequestVoteResponse];
+        if votes.contains(&kind) {
+            let (from, term, no) = (message.from, message.term, message.reject);
+            self.trace(|| {
+                format!("group {group}: node {to} hears {kind:?} of {from} in {term}, no: {no}")
+            });
+        }
     }
 
     /// Heartbeats, and what follows from silence.

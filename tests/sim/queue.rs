@@ -82,6 +82,10 @@ pub enum Event {
     Mend {
         node: usize,
     },
+    /// All connections of a node break.
+    Break {
+        node: usize,
+    },
     /// A node is not heard until then.
     Silence {
         node: usize,

@@ -181,6 +181,7 @@ impl World {
             Event::Client(client) => self.client_asks(client),
             Event::Timeout { client, batch } => self.client_gives_up(client, batch),
             Event::Silence { node, until } => self.silence(node, until),
+            Event::Break { node } => self.break_all(node),
             Event::Fault => self.fault(),
             Event::Mend { node } => self.mend(node),
             Event::Manage => self.manage(),
