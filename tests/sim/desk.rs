@@ -9,6 +9,7 @@
 //! was refused with proof (C19), and behind what its connection had asked before (C17).
 
 use super::clients::MANAGER;
+use super::machine::decode;
 use super::net::NODES;
 use super::node::id_of_node;
 use super::queue::Event;
@@ -23,7 +24,7 @@ use dse::cluster::wire::message::{End, Message, Replies, Requests};
 use dse::commands::cluster::{GroupCell, Submission};
 use dse::driver::lanes::{Lanes, Leader, Wish};
 use dse::driver::lease_of;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 
 /// What a node has of requests.
 pub struct Desk {
@@ -32,13 +33,15 @@ pub struct Desk {
     pub cells: Vec<GroupCell>,
     /// Submissions that the driver has not looked at.
     inbox: Vec<Submission>,
+    /// The request of each write that was proposed, by the ticket of the lanes.
+    proposed: HashMap<u64, u64>,
 }
 
 impl Desk {
     /// `life` is drawn by chance.
     pub fn new(life: u64) -> Desk {
         let cells = (0..DATA_GROUPS).map(|_| GroupCell::default()).collect();
-        Desk { lanes: Lanes::new(life), cells, inbox: Vec::new() }
+        Desk { lanes: Lanes::new(life), cells, inbox: Vec::new(), proposed: HashMap::new() }
     }
 }
 
@@ -145,6 +148,7 @@ impl World {
         for wish in wishes {
             match wish {
                 Wish::Write(group, ticket, bytes) => {
+                    self.nodes[node].desk.proposed.insert(ticket, decode(&bytes).2);
                     let request = Request { ticket, bytes: bytes.to_vec() };
                     writes[usize::from(group)].push(request);
                 }
@@ -206,6 +210,11 @@ impl World {
                 Fate::NotApplied => "request proven not applied",
                 Fate::Uncertain => "request uncertain after a snapshot",
             });
+            let request = self.nodes[node].desk.proposed.remove(&ticket);
+            let is_applied = request.is_some_and(|request| self.watch.is_applied(request));
+            if is_applied && end == End::Refused {
+                self.watch.note(format!("{request:?} is proven not applied ({fate:?}), and was"));
+            }
             self.nodes[node].desk.lanes.failed(now_us, ticket, end.clone());
         }
     }
@@ -232,7 +241,7 @@ impl World {
         for group in 0..DATA_GROUPS {
             let applied = self.watch.requests(group).to_vec();
             // By connection, the last request that was applied.
-            let mut newest = std::collections::HashMap::new();
+            let mut newest = HashMap::new();
             for ticket in applied {
                 let op = &self.clients.ops[ticket as usize];
                 if op.end == super::history::End::NotApplied {

@@ -182,6 +182,11 @@ impl Watch {
         &self.groups[group].requests
     }
 
+    /// Whether a request was applied by any replica.
+    pub fn is_applied(&self, request: u64) -> bool {
+        self.groups.iter().any(|group| group.applied.contains(&request))
+    }
+
     fn note_requests(&mut self, group: usize, entry: &Committed) {
         let Some(batch) = entry::decode(&entry.data) else { return };
         for request in batch.requests {
