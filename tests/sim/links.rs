@@ -310,6 +310,13 @@ impl World {
                 self.trace_vote(to, group, &message);
                 PeerMessage::Raft { group, message }
             }
+            Message::Beats(beats) => {
+                for beat in beats {
+                    let (group, message) = (beat.group, beat.message());
+                    self.hear(from, to, Message::Raft { group, message });
+                }
+                return;
+            }
             Message::Control(bytes) => PeerMessage::Control(bytes),
             Message::Requests(requests) => return self.requests(from, to, requests),
             Message::Replies(replies) => return self.replies(from, to, replies),

@@ -12,6 +12,7 @@ use dse::cluster::core::log::{Birth, Item, read};
 use dse::cluster::core::message::{GroupId, NodeId, PeerMessage};
 use dse::cluster::core::node::Event as Happening;
 use dse::cluster::core::{Message, MessageType, NodeInput, NodeOutput, StateRole, entry};
+use dse::cluster::wire::beat::Beat;
 use dse::cluster::wire::frame::Stream;
 use dse::cluster::wire::message::{End, Message as Wire};
 use std::collections::VecDeque;
@@ -124,7 +125,11 @@ impl World {
                 self.watch_send(node, group, &message);
                 let is_long = message.get_msg_type() == MessageType::MsgSnapshot;
                 let stream = if is_long { Stream::Bulk } else { Stream::Urgent };
-                self.say(node, to, &Wire::Raft { group, message }, stream);
+                let wire = match Beat::of(group, &message) {
+                    Some(beat) => Wire::Beats(vec![beat]),
+                    None => Wire::Raft { group, message },
+                };
+                self.say(node, to, &wire, stream);
             }
             PeerMessage::Control(bytes) => {
                 self.push(node, to, &Wire::Control(bytes), Stream::Urgent);
