@@ -25,16 +25,6 @@ pub const TURN_READS: usize = 4;
 pub const ACCEPTS_PER_EVENT: usize = 64;
 /// A worker with more events than this gives half of them to a sleeping peer.
 pub const SHARE_EVENTS_ABOVE: usize = 8;
-/// Time between two looks of a worker at whether its processor is its own.
-pub const SEAT_LOOK_NS: u64 = 1_000_000_000;
-/// A pinned worker leaves its processor when it waited for it so long of 1000,
-pub const SEAT_WAIT_PERMILLE: u64 = 20;
-/// while others idled so long of 1000, all together.
-pub const SEAT_IDLE_PERMILLE: u64 = 100;
-/// It returns after so many looks in a row
-pub const SEAT_CALM_S: u32 = 60;
-/// at each of which it had waited less than this of 1000.
-pub const SEAT_CALM_WAIT_PERMILLE: u64 = 2;
 /// Milliseconds between two ticks of a worker.
 pub const TICK_MS: u64 = 100;
 /// Commands parsed, hashed and prefetched together.

@@ -1,6 +1,6 @@
 //! What happens by itself, ten times a second on every worker: keys past their deadline are
 //! removed, others are evicted, marks of use become times, memory is compacted, limbo is emptied,
-//! connections are held to their bounds, the clock is compared, who waits for its processor moves.
+//! connections are held to their bounds, the clock is compared.
 
 use super::node::{Local, Node, NodeHub};
 use super::{events, evicting, sweeping};
@@ -12,7 +12,7 @@ use crate::limits::{
 };
 use crate::net::TickOutcome;
 use crate::sync::reclaim;
-use crate::sys::{allocator, clock, seat};
+use crate::sys::{allocator, clock};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// One worker's tick. `More` when the slice of time was too short for the keys that are due.
@@ -32,7 +32,6 @@ pub fn tick(hub: &NodeHub, local: &mut Local, worker: usize) -> TickOutcome {
         outcome = TickOutcome::More;
     }
     reclaim::collect();
-    seat::tick();
     if local.shrinking.tick(node.engine.store.memory_bytes(), is_short) {
         allocator::collect();
     }

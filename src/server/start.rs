@@ -20,7 +20,7 @@ use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::eventfd::EventFd;
 use crate::sys::process::{self, ServiceState};
 use crate::sys::signal::{Signal, Signals};
-use crate::sys::{affinity, allocator, clock, seat, signal};
+use crate::sys::{affinity, allocator, clock, signal};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -211,10 +211,10 @@ fn start_workers<'scope, 'env>(
         // With more workers than processors a pinned one would wait for its own processor
         // while another is free.
         let cpu = (count <= cpus.len()).then(|| cpus[index]);
-        let (name, all) = (format!("worker-{index}"), cpus.clone());
+        let name = format!("worker-{index}");
         let body = move || {
             if let Some(cpu) = cpu
-                && let Err(error) = seat::take(cpu, &all)
+                && let Err(error) = affinity::pin_current_thread(cpu)
             {
                 tracing::warn!(%error, "this worker is not pinned");
             }

@@ -34,14 +34,9 @@ pub fn cgroup_cpu_quota() -> Option<f64> {
 
 /// Keeps the calling thread on `cpu`.
 pub fn pin_current_thread(cpu: usize) -> io::Result<()> {
-    allow_current_thread(&[cpu])
-}
-
-/// Keeps the calling thread on `cpus`.
-pub fn allow_current_thread(cpus: &[usize]) -> io::Result<()> {
-    let what = || format!("keep a thread on the processors {cpus:?}");
+    let what = || format!("pin a thread to processor {cpu}");
     let mut set = CpuSet::new();
-    cpus.iter().try_for_each(|cpu| set.set(*cpu)).map_err(|cause| failed(what(), cause))?;
+    set.set(cpu).map_err(|cause| failed(what(), cause))?;
     sched_setaffinity(Pid::from_raw(0), &set).map_err(|cause| failed(what(), cause))
 }
 

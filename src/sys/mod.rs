@@ -20,7 +20,6 @@ mod failure;
 pub mod pages;
 pub mod prefetch;
 pub mod process;
-pub mod seat;
 pub mod signal;
 pub mod socket;
 
