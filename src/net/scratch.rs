@@ -16,7 +16,7 @@ pub struct RequestScratch {
 
 impl RequestScratch {
     /// Empty buffers.
-    #[allow(clippy::new_without_default)] // 128 KiB: not to be made by accident
+    #[allow(clippy::new_without_default)] // 256 KiB: not to be made by accident
     pub fn new() -> RequestScratch {
         RequestScratch {
             read: vec![0; 2 * TURN_BYTES].into_boxed_slice(),

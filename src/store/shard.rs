@@ -7,14 +7,14 @@ use super::hash::{Key, KeyHasher};
 use super::held::Held;
 use super::shard_set::ShardSet;
 use super::slab::{self, Usage};
-use super::table::{Hint, Note, Tables};
+use super::table::{Hint, Note, Tables, Totals};
 use super::watch::Watchers;
 use crate::limits::{BATCH_COMMANDS, DATABASES, READ_MANY_TRIES, READ_TRIES, SHARDS};
 use crate::sync::exclusive::ExclusiveSeq;
 use crate::sync::reclaim::{self, Pin};
 use crossbeam_utils::CachePadded;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a shard's lock guards beside its tables.
 #[derive(Default)]
@@ -61,9 +61,9 @@ pub struct Shard {
 }
 
 impl Shard {
-    fn new(hasher: &Arc<KeyHasher>, total: &Arc<AtomicI64>) -> Shard {
+    fn new(hasher: &Arc<KeyHasher>, totals: &Arc<Totals>) -> Shard {
         Shard {
-            tables: Tables::new(Arc::clone(hasher), ShardState::default(), Arc::clone(total)),
+            tables: Tables::new(Arc::clone(hasher), ShardState::default(), Arc::clone(totals)),
             last_lsn: CachePadded::new(AtomicU64::new(0)),
             #[cfg(test)]
             ignores_exclusive: false,
@@ -112,8 +112,7 @@ impl Shard {
 pub struct Store {
     shards: Box<[Shard; SHARDS]>,
     hasher: Arc<KeyHasher>,
-    /// Bytes of all shards, about.
-    total: Arc<AtomicI64>,
+    totals: Arc<Totals>,
     rounds: Rounds,
 }
 
@@ -125,10 +124,10 @@ impl Store {
 
     /// An empty store with a given hash.
     pub(super) fn with_hasher(hasher: KeyHasher) -> Store {
-        let (hasher, total) = (Arc::new(hasher), Arc::default());
-        let shards: Box<[Shard]> = (0..SHARDS).map(|_| Shard::new(&hasher, &total)).collect();
+        let (hasher, totals) = (Arc::new(hasher), Arc::default());
+        let shards: Box<[Shard]> = (0..SHARDS).map(|_| Shard::new(&hasher, &totals)).collect();
         let Ok(shards) = shards.try_into() else { unreachable!("{SHARDS} were made") };
-        Store { shards, hasher, total, rounds: Rounds::default() }
+        Store { shards, hasher, totals, rounds: Rounds::default() }
     }
 
     #[cfg(test)]
@@ -352,7 +351,12 @@ impl Store {
     /// found by one load.
     pub fn data_bytes_about(&self) -> u64 {
         // Relaxed: a sum that is about right.
-        self.total.load(Ordering::Relaxed).max(0) as u64
+        self.totals.bytes.load(Ordering::Relaxed).max(0) as u64
+    }
+
+    /// Whether anything that was flushed is not given back yet. A hint, found by one load.
+    pub fn has_flushed(&self) -> bool {
+        self.totals.flushed.load(Ordering::Relaxed) > 0
     }
 
     /// Bytes held by entries, objects and tables.

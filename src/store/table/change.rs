@@ -124,6 +124,7 @@ impl<S> Locked<'_, S> {
     pub fn flush(&mut self, db: u8) {
         if let Some(flushed) = self.cut(db) {
             self.inner.flushed.push(flushed);
+            self.tables.writer.totals.flushed.fetch_add(1, Relaxed);
             // What waits to be retired is always due.
             self.tables.writer.min_deadline.store(0, Relaxed);
         }
@@ -166,6 +167,7 @@ impl<S> Locked<'_, S> {
                 self.inner.flushed.push(table);
                 return true;
             }
+            self.tables.writer.totals.flushed.fetch_sub(1, Relaxed);
         }
         false
     }

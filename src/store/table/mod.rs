@@ -204,13 +204,21 @@ pub struct Tables<S> {
     writer: CachePadded<WriterSide<S>>,
 }
 
+/// What the shards of a store count together. All Relaxed: numbers that stand alone.
+#[derive(Default)]
+pub struct Totals {
+    /// Bytes, give or take [`ACCOUNT_CHUNK_BYTES`] for each shard.
+    pub bytes: AtomicI64,
+    /// Tables that were flushed and are not retired yet.
+    pub flushed: AtomicU64,
+}
+
 struct WriterSide<S> {
     inner: Mutex<Inner<S>>,
     bytes: AtomicU64,
-    /// What of `bytes` is not in `total` yet; written by the holder of the lock.
+    /// What of `bytes` is not in `totals` yet; written by the holder of the lock.
     unreported: AtomicI64,
-    /// Bytes of all shards, give or take [`ACCOUNT_CHUNK_BYTES`] for each.
-    total: Arc<AtomicI64>,
+    totals: Arc<Totals>,
     min_deadline: AtomicU64,
     hasher: Arc<KeyHasher>,
 }
@@ -221,13 +229,13 @@ struct Inner<S> {
 }
 
 impl<S> Tables<S> {
-    /// No table at all. Bytes are counted in `total` too.
-    pub fn new(hasher: Arc<KeyHasher>, state: S, total: Arc<AtomicI64>) -> Tables<S> {
+    /// No table at all.
+    pub fn new(hasher: Arc<KeyHasher>, state: S, totals: Arc<Totals>) -> Tables<S> {
         let writer = WriterSide {
             inner: Mutex::new(Inner { state, flushed: Vec::new() }),
             bytes: AtomicU64::new(0),
             unreported: AtomicI64::new(0),
-            total,
+            totals,
             min_deadline: AtomicU64::new(NEVER),
             hasher,
         };
@@ -409,7 +417,7 @@ impl<'s, S> Locked<'s, S> {
         let unreported = writer.unreported.load(Relaxed) + change;
         let is_chunk = unreported.unsigned_abs() >= ACCOUNT_CHUNK_BYTES;
         if is_chunk {
-            writer.total.fetch_add(unreported, Relaxed);
+            writer.totals.bytes.fetch_add(unreported, Relaxed);
         }
         writer.unreported.store(if is_chunk { 0 } else { unreported }, Relaxed);
     }

@@ -187,8 +187,11 @@ fn counts_and_bytes_of_a_spread_database_are_exact() {
     (0..5000).for_each(|number| assert!(remove(&store, format!("{number}").as_bytes())));
     bury_all(&store);
     assert!(bytes(&store) <= frames);
+    assert!(!store.has_flushed());
     store.lock(&ShardSet::all()).flush(0);
+    assert!(store.has_flushed());
     bury_all(&store);
+    assert!(!store.has_flushed());
     assert_eq!(bytes(&store), 0);
     assert_eq!(SHARDS, 512);
 }
