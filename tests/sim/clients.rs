@@ -152,8 +152,9 @@ impl World {
         if self.rng.below(30) > 0 {
             return self.worker_reads(client, batch);
         }
-        // Something else is executed by the processor meanwhile.
-        let most = if self.rng.below(4) == 0 { 2 * SECOND } else { 20 * MS };
+        // Something else is executed by the processor meanwhile; briefly, once all is healed.
+        let is_long = self.rng.below(4) == 0 && self.now < HEALED;
+        let most = if is_long { 2 * SECOND } else { 20 * MS };
         let (delay, life) = (self.rng.below(most), self.nodes[node].life);
         self.count("worker held up");
         self.after(delay, Event::Worker { node, life, client, batch });
@@ -300,11 +301,13 @@ impl World {
         matches!(self.clients.ops[ticket].end, End::Answered { .. })
     }
 
-    /// Lets replicas catch up with what was written last; an election, or bytes that have to be
-    /// sent again, may be under way.
+    /// Lets replicas catch up with what was written last, and a lost disk be replaced; an election,
+    /// or bytes that have to be sent again, may be under way.
     pub fn wait_for_agreement(&mut self) {
-        let until = self.now + 2 * SECOND;
-        let agree = |world: &World| (0..DATA_GROUPS).all(|group| world.agree(group));
+        let until = self.now + 8 * SECOND;
+        let agree = |world: &World| {
+            world.replacing.is_none() && (0..DATA_GROUPS).all(|group| world.agree(group))
+        };
         while self.now < until && !agree(self) && self.is_right() {
             self.run_until(self.now + 50 * MS);
         }

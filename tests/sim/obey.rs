@@ -74,6 +74,9 @@ impl World {
             }
             NodeOutput::End { group } => self.nodes[node].replicas[place_of(group)] = None,
             NodeOutput::Apply { group, entries } => {
+                let core = self.nodes[node].group(place_of(group));
+                let term = core.map_or(0, |core| core.role().term);
+                self.watch.commits(place_of(group), term, &entries);
                 self.enqueue(node, place_of(group), Work::Apply(entries), inputs);
             }
             NodeOutput::Restore { group, snapshot } => {
@@ -111,6 +114,7 @@ impl World {
         for item in items {
             let before = before(&disk.written, &item);
             if let Item::Group(group, _, write) = &item {
+                self.watch.now = self.now;
                 self.watch.writes(place_of(*group), &write.entries, before);
             }
             disk.written.take(number, item);

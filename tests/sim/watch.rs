@@ -33,10 +33,12 @@ struct Known {
     /// The requests that were applied, in order.
     requests: Vec<u64>,
     applied: HashSet<u64>,
-    /// When something was applied first, and its log time.
+    /// When something was written first, and its log time.
     began: Option<(u64, u64)>,
     /// Term and hash of each committed entry, by index from 2 on.
     committed: Vec<(u64, u64)>,
+    /// The term in which each entry was first known as committed, and its own, which may be lower.
+    committed_in: Vec<(u64, u64)>,
     /// Hash of the state behind each index.
     states: HashMap<u64, u64>,
     /// Hash and term of the predecessor of each entry that was ever written.
@@ -87,9 +89,10 @@ impl Watch {
         self.expect(before == id, || {
             format!("group {group}: {before} and {id} both lead in term {term}")
         });
-        let committed = &self.groups[group].committed;
-        let earlier = committed.iter().enumerate().rev().find(|(_, (of, _))| *of < term);
-        let Some((at, &(of, _))) = earlier else { return };
+        // A leader of an older term may be elected late: one in which the entry was not committed.
+        let known = &self.groups[group];
+        let earlier = known.committed_in.iter().enumerate().rev().find(|(_, (of, _))| *of < term);
+        let Some((at, &(_, of))) = earlier else { return };
         let index = at as u64 + 2;
         let log = core.log();
         let has = index < log.first() || log.term_at(index) == Some(of);
@@ -101,6 +104,9 @@ impl Watch {
     /// `before` is index and term of what stands in front of the entries, if that is known.
     pub fn writes(&mut self, group: usize, entries: &[Entry], mut before: Option<(u64, u64)>) {
         for entry in entries {
+            if let Some(time_us) = entry::time_of(&entry.data) {
+                self.groups[group].began.get_or_insert((self.now, time_us));
+            }
             let place = (entry.index, entry.term);
             let Some((_, before)) = before.replace(place) else { continue };
             let seen = (hash_bytes(&entry.data), before);
@@ -156,6 +162,16 @@ impl Watch {
         });
     }
 
+    /// A replica whose term is `term` knows that these entries are committed.
+    pub fn commits(&mut self, group: usize, term: u64, entries: &[Committed]) {
+        let known = &mut self.groups[group].committed_in;
+        for entry in entries {
+            if entry.index as usize == known.len() + 2 {
+                known.push((term, entry.term));
+            }
+        }
+    }
+
     pub fn applies(&mut self, group: usize, machine: &Machine, entry: &Committed) {
         let before = machine.applied;
         self.expect(entry.index == before + 1, || {
@@ -203,10 +219,10 @@ impl Watch {
         });
         // Clocks are fast by 1.1 at most, and log time by 5 % of that, whatever wall clocks say.
         let now = self.now;
-        let (began, began_us) = *self.groups[group].began.get_or_insert((now, time_us));
+        let Some((began, began_us)) = self.groups[group].began else { return };
         let most_us = began_us + (now - began) * 116 / 100 + 2_500_000;
         self.expect(time_us <= most_us, || {
-            format!("group {group}: log time runs ahead: {time_us} at {now}")
+            format!("group {group}: log time ran ahead: {began_us} at {began}, {time_us} at {now}")
         });
     }
 
