@@ -27,6 +27,9 @@ pub const ACCEPTS_PER_EVENT: usize = 64;
 pub const SHARE_EVENTS_ABOVE: usize = 8;
 /// Milliseconds between two ticks of a worker.
 pub const TICK_MS: u64 = 100;
+/// Nanoseconds that a thread on the way of a reply asks for at a time: less than what the system
+/// gives others, so that it does not wait for their turns to end, and enough to do work in it.
+pub const SLICE_NS: u64 = 400_000;
 /// Commands parsed, hashed and prefetched together.
 pub const BATCH_COMMANDS: usize = 16;
 /// Events taken from one `epoll_wait`.

@@ -15,6 +15,7 @@ use crate::commands::{Identity, Node, NodeHub, random_seed, saving};
 use crate::config::threads::{self, Machine, Workers};
 use crate::config::{Change, Config, ConfigError};
 use crate::driver::Driver;
+use crate::limits::SLICE_NS;
 use crate::net::{Hub, HubOptions, Listener, run_worker};
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::eventfd::EventFd;
@@ -183,7 +184,11 @@ fn serve_cluster(
             .map_err(|error| StartError::Driver(data.path().into(), error))
             .and_then(|driver| {
                 let thread = std::thread::Builder::new().name("cluster".into());
-                let running = thread.spawn_scoped(scope, move || driver.run())?;
+                let body = move || {
+                    ask_for_short_slice();
+                    driver.run()
+                };
+                let running = thread.spawn_scoped(scope, body)?;
                 hub.service.loading.end();
                 tracing::info!("ready to accept connections");
                 tell_manager(ServiceState::Ready);
@@ -213,6 +218,7 @@ fn start_workers<'scope, 'env>(
         let cpu = (count <= cpus.len()).then(|| cpus[index]);
         let name = format!("worker-{index}");
         let body = move || {
+            ask_for_short_slice();
             if let Some(cpu) = cpu
                 && let Err(error) = affinity::pin_current_thread(cpu)
             {
@@ -223,6 +229,13 @@ fn start_workers<'scope, 'env>(
         std::thread::Builder::new().name(name).spawn_scoped(scope, body)?;
     }
     Ok(())
+}
+
+/// Clients wait for this thread: it should not wait for a neighbour on its processor.
+fn ask_for_short_slice() {
+    if let Err(error) = affinity::ask_for_short_slice(SLICE_NS) {
+        tracing::debug!(%error, "this thread has as long a time slice as others");
+    }
 }
 
 /// Brings the data back from disk, where it is kept there. Whoever wants the server to end

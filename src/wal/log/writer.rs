@@ -3,9 +3,10 @@
 use super::{Flight, Health, Log, Shared, SyncMode};
 use crate::limits::{
     LOG_CACHED_MIN, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_HOLD_US, LOG_QUIET_MS,
-    LOG_WRITE_BESIDE_MIN, LOG_WRITES_MAX,
+    LOG_WRITE_BESIDE_MIN, LOG_WRITES_MAX, SLICE_NS,
 };
 use crate::sync::log_ring::Closed;
+use crate::sys::affinity;
 use crate::sys::clock;
 use crate::sys::disk::AlignedBuf;
 use crate::wal::commit::CommitHeader;
@@ -21,7 +22,12 @@ impl Log {
         for index in 0..LOG_WRITES_MAX {
             let log = Arc::clone(&self);
             let name = format!("log-writer-{index}");
-            threads.push(std::thread::Builder::new().name(name).spawn(move || log.run_writer())?);
+            let body = move || {
+                // Replies wait for this thread. Refused, it has as long a slice as others.
+                _ = affinity::ask_for_short_slice(SLICE_NS);
+                log.run_writer();
+            };
+            threads.push(std::thread::Builder::new().name(name).spawn(body)?);
         }
         let log = Arc::clone(&self);
         let body = move || log.run_upkeep();
