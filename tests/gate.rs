@@ -171,7 +171,7 @@ fn a_snapshot_gets_its_name_when_it_and_the_log_up_to_its_cuts_are_durable() {
         assert!(client.call(&["SET", &key, &"v".repeat(500)]).is_ok());
     }
     *server.hub.service.shutdown.save.lock().expect("whole") = Some(true);
-    saving::run_last(&server.hub, &disk);
+    saving::run_last(&server.hub, &|| Ok(Arc::clone(&disk)));
     let mut order = Order::default();
     memory.steps().iter().for_each(|step| order.step(step));
     let name = order.snapshot().expect("there is a snapshot");

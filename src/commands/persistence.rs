@@ -27,20 +27,8 @@ pub const ROWS: &[Command] = &[
 
 const SAVES: u32 = ADMIN | NOSCRIPT | NO_ASYNC_LOADING;
 
-/// Refuses where nothing is kept on disk.
-pub(super) fn demand_directory(cx: &Cx<'_>) -> Result<(), CmdError> {
-    let values = cx.node().config.values();
-    if values.flag("appendonly") || !values.save_rules().is_empty() {
-        return Ok(());
-    }
-    Err(CmdError::text(
-        "ERR this server keeps nothing on disk: 'appendonly' is 'no' and 'save' is empty",
-    ))
-}
-
 /// SAVE
 fn save(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    demand_directory(cx)?;
     let saving = &cx.hub.service.saving;
     let number = match cx.session.save {
         Some(number) => number,
@@ -69,7 +57,6 @@ fn bgsave(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
         2 if args.get(1).eq_ignore_ascii_case(b"schedule") => true,
         _ => return Err(CmdError::Syntax),
     };
-    demand_directory(cx)?;
     let is_running = cx.node().saving.report.in_progress.load(Relaxed);
     match cx.node().saving.ask(schedule) {
         None => return Err(CmdError::text("ERR Background save already in progress")),
@@ -81,7 +68,6 @@ fn bgsave(cx: &mut Cx<'_>, args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
 
 /// BGREWRITEAOF
 fn bgrewriteaof(cx: &mut Cx<'_>, _args: Args<'_>, reply: &mut Reply<'_>) -> Outcome {
-    demand_directory(cx)?;
     cx.node().saving.ask(true);
     reply.simple("Background append only file rewriting started");
     Ok(())

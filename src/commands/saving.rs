@@ -166,8 +166,11 @@ impl Saving {
     }
 }
 
+/// Where a snapshot is written to, or why there is no place for it.
+pub type Place<'a> = &'a dyn Fn() -> Result<Arc<dyn Disk>, String>;
+
 /// The body of the snapshot thread.
-pub fn run(hub: &NodeHub, disk: &Arc<dyn Disk>) {
+pub fn run(hub: &NodeHub, place: Place<'_>) {
     let node = &hub.service;
     let saving = &node.saving;
     loop {
@@ -187,14 +190,14 @@ pub fn run(hub: &NodeHub, disk: &Arc<dyn Disk>) {
             wanted.asked
         };
         if target > saving.lock().finished {
-            save_now(hub, disk, target);
+            save_now(hub, place, target);
         }
     }
 }
 
 /// Writes a last snapshot when all clients are gone: if it was asked for, or if there are rules
 /// for snapshots and no log that holds what came after the last one.
-pub fn run_last(hub: &NodeHub, disk: &Arc<dyn Disk>) {
+pub fn run_last(hub: &NodeHub, place: Place<'_>) {
     let node = &hub.service;
     let asked = *node.shutdown.save.lock().unwrap_or_else(PoisonError::into_inner);
     let by_rule = node.durability.log().is_none() && !node.config.values().save_rules().is_empty();
@@ -206,30 +209,21 @@ pub fn run_last(hub: &NodeHub, disk: &Arc<dyn Disk>) {
             wanted.urgent = wanted.finished + 1;
             wanted.urgent
         };
-        save_now(hub, disk, target);
+        save_now(hub, place, target);
     }
 }
 
 /// Writes one snapshot and tells those who wait for it.
-fn save_now(hub: &NodeHub, disk: &Arc<dyn Disk>, target: u64) {
+fn save_now(hub: &NodeHub, place: Place<'_>, target: u64) {
     let node = &hub.service;
     let (saving, report) = (&node.saving, &node.saving.report);
     let alone = saving.lock_alone();
     let began_ns = clock::monotonic_ns();
     let changes = node.total(|stats| &stats.tally.dirty);
     tracing::info!("snapshot: begins, {} keys", node.engine.store.len_of_all());
-    let outcome = (0..SAVE_RETRIES).find_map(|_| {
-        saving.given_up.store(saving.lock().stopping, SeqCst);
-        report.begin(node);
-        write::write_one(hub, disk).transpose()
-    });
+    let error = place().and_then(|disk| write_some(hub, &disk)).err();
     drop(alone);
     report.in_progress.store(false, Relaxed);
-    let error = match outcome {
-        Some(Ok(())) => None,
-        Some(Err(error)) => Some(error.to_string()),
-        None => Some("it was given up for requests that change all shards".to_string()),
-    };
     let took = (clock::monotonic_ns() - began_ns) as f64 / 1e9;
     report.last_failed.store(error.is_some(), Relaxed);
     report.last_took_s.store(took as i64, Relaxed);
@@ -250,6 +244,21 @@ fn save_now(hub: &NodeHub, disk: &Arc<dyn Disk>, target: u64) {
     drop(wanted);
     saving.bell.notify_all();
     waiting.into_iter().for_each(|id| hub.resume(id));
+}
+
+/// Writes one snapshot, again if it is given up for requests that change all shards.
+fn write_some(hub: &NodeHub, disk: &Arc<dyn Disk>) -> Result<(), String> {
+    let saving = &hub.service.saving;
+    for _ in 0..SAVE_RETRIES {
+        saving.given_up.store(saving.lock().stopping, SeqCst);
+        saving.report.begin(&hub.service);
+        match write::write_one(hub, disk) {
+            Ok(Some(())) => return Ok(()),
+            Ok(None) => {}
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+    Err("it was given up for requests that change all shards".to_string())
 }
 
 /// Whether a rule, or the length of the log, asks for a snapshot.

@@ -121,9 +121,6 @@ fn shutdown(cx: &mut Cx<'_>, args: Args<'_>, _reply: &mut Reply<'_>) -> Outcome 
         }
         return Err(CmdError::text("ERR No shutdown in progress."));
     }
-    if save == Some(true) {
-        super::persistence::demand_directory(cx)?;
-    }
     cx.node().shutdown.request(save);
     cx.flow = crate::net::Flow::Park;
     Ok(())

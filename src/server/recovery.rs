@@ -71,6 +71,31 @@ impl DataDirectory {
         }
     }
 
+    /// As [`DataDirectory::open`] if there is data in the directory, for a server that is to keep
+    /// nothing. `None` also if another server uses it, or if it cannot be read: such a server
+    /// does not need it.
+    pub(super) fn open_if_filled(config: &Config) -> Result<Option<DataDirectory>, StartError> {
+        let path = PathBuf::from(OsStr::from_bytes(config.values().text("dir")));
+        if !path.exists() {
+            return Ok(None);
+        }
+        let file = match Directory::open(&path).and_then(|disk| any_data(&disk)) {
+            Ok(Some(file)) => file,
+            Ok(None) => return Ok(None),
+            Err(error) => {
+                tracing::warn!(%error, "nothing is loaded from {}", path.display());
+                return Ok(None);
+            }
+        };
+        match DataDirectory::open(config) {
+            Err(error @ StartError::DirectoryInUse(_)) => {
+                tracing::warn!("{file} is not loaded: {error}");
+                Ok(None)
+            }
+            opened => opened.map(Some),
+        }
+    }
+
     /// Where it is.
     pub(super) fn path(&self) -> &std::path::Path {
         &self.path
@@ -83,9 +108,7 @@ impl DataDirectory {
 
     /// A file of a log or a snapshot in the directory, if there is one.
     pub(super) fn any_data(&self) -> std::io::Result<Option<String>> {
-        let logs = wal::names::list(&*self.disk)?;
-        let log = logs.first().map(|(name, _)| name.text());
-        Ok(log.or(names::list(&*self.disk)?.into_iter().next().map(|listed| listed.name)))
+        any_data(&*self.disk)
     }
 
     /// Brings the keyspace back and starts the log.
@@ -197,6 +220,12 @@ impl DataDirectory {
             (0..crate::limits::DATABASES as u8).map(|db| node.engine.store.len(db)).sum();
         tracing::info!("data: {keys} keys after {} records of the log, in {ms} ms", tail.records);
     }
+}
+
+fn any_data(disk: &dyn Disk) -> std::io::Result<Option<String>> {
+    let logs = wal::names::list(disk)?;
+    let log = logs.first().map(|(name, _)| name.text());
+    Ok(log.or(names::list(disk)?.into_iter().next().map(|listed| listed.name)))
 }
 
 /// What a log calls when it has moved on.

@@ -11,7 +11,7 @@ use super::pidfile::PidFile;
 use super::recovery::DataDirectory;
 use super::storage::Storage;
 use super::{descriptors, facts, progress};
-use crate::commands::{Identity, Node, NodeHub, random_seed, saving};
+use crate::commands::{Identity, Node, NodeHub, random_seed};
 use crate::config::threads::{self, Machine, Workers};
 use crate::config::{Change, Config, ConfigError};
 use crate::driver::Driver;
@@ -150,9 +150,7 @@ fn serve(
         hub.stop();
         ended
     })?;
-    if let Some(data) = storage.data() {
-        saving::run_last(hub, data.disk());
-    }
+    storage.write_last_snapshot(hub);
     if let Some(log) = hub.service.durability.log() {
         log.close();
     }

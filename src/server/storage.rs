@@ -7,8 +7,10 @@
 //! ```
 //!
 //! One thread does all of it, and undoes in the configuration what it could not do. A server that
-//! kept nothing claims its directory when it is first told to keep something; a directory with
-//! data that this server has not loaded is refused, for it would be hidden by the new data.
+//! is to keep nothing loads what lies in its directory, as Redis does, and leaves an empty one
+//! alone: it claims it when it is first told to keep something, by the configuration or by SAVE.
+//! A directory with data that this server has not loaded is refused then, for it would be hidden
+//! by the new data.
 //!
 //! What a crash in between leaves behind is described in docs/decisions/0011.
 
@@ -17,16 +19,19 @@ use super::recovery::{self, DataDirectory};
 use crate::commands::switching::wait_for_requests;
 use crate::commands::{Node, NodeHub, random_seed, saving};
 use crate::config::{ApplyError, Caller, Config};
+use crate::sys::disk::Disk;
 use crate::wal::Log;
 use std::fmt;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::Scope;
 
 /// The data directory, once it is claimed.
 #[derive(Default)]
 pub(super) struct Storage {
     data: OnceLock<DataDirectory>,
+    /// Held while the directory is claimed.
+    claiming: Mutex<()>,
 }
 
 /// Why the storage could not follow the configuration.
@@ -76,11 +81,15 @@ impl From<io::Error> for SwitchError {
 }
 
 impl Storage {
-    /// Claims the directory if `config` wants anything to be kept.
+    /// Claims the directory if `config` wants anything to be kept, or if there is something to
+    /// be loaded.
     pub(super) fn open(config: &Config) -> Result<Storage, StartError> {
         let storage = Storage::default();
-        if is_wanted(config) {
-            let data = DataDirectory::open(config)?;
+        let data = match is_wanted(config) {
+            true => Some(DataDirectory::open(config)?),
+            false => DataDirectory::open_if_filled(config)?,
+        };
+        if let Some(data) = data {
             storage.data.get_or_init(|| data);
         }
         Ok(storage)
@@ -99,13 +108,11 @@ impl Storage {
         hub: &'env Arc<NodeHub>,
     ) -> io::Result<()> {
         follow_config(hub);
-        if let Some(data) = self.data() {
-            write_snapshots(scope, hub, data)?;
-        }
+        self.write_snapshots(scope, hub)?;
         let body = move || {
             let node = &hub.service;
             while let Some(mut number) = node.switching.next() {
-                let outcome = self.follow(scope, hub);
+                let outcome = self.follow(hub);
                 if let Err(error) = &outcome {
                     tracing::warn!("the storage does not follow the configuration: {error}");
                     self.take_back(node);
@@ -122,17 +129,45 @@ impl Storage {
         Ok(())
     }
 
-    /// Brings directory and log to where the configuration wants them.
-    fn follow<'scope, 'env>(
+    /// Starts the thread that writes snapshots. It claims the directory for the first one.
+    fn write_snapshots<'scope, 'env>(
         &'env self,
         scope: &'scope Scope<'scope, 'env>,
         hub: &'env Arc<NodeHub>,
-    ) -> Result<(), SwitchError> {
+    ) -> io::Result<()> {
+        let body = move || saving::run(hub, &|| self.disk_for_snapshot(hub));
+        std::thread::Builder::new().name("snapshot".into()).spawn_scoped(scope, body).map(drop)
+    }
+
+    /// Writes a last snapshot when all clients are gone, if one is wanted.
+    pub(super) fn write_last_snapshot(&self, hub: &NodeHub) {
+        saving::run_last(hub, &|| self.disk_for_snapshot(hub));
+    }
+
+    fn disk_for_snapshot(&self, hub: &NodeHub) -> Result<Arc<dyn Disk>, String> {
+        let data = self.claim(&hub.service).map_err(|error| error.to_string())?;
+        Ok(Arc::clone(data.disk()))
+    }
+
+    /// The directory, which is claimed for the first data of this server if it was not yet.
+    fn claim(&self, node: &Node) -> Result<&DataDirectory, SwitchError> {
+        let _alone = self.claiming.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(data) = self.data() {
+            return Ok(data);
+        }
+        let data = DataDirectory::open(&node.config).map_err(SwitchError::Directory)?;
+        if let Some(file) = data.any_data()? {
+            return Err(SwitchError::Unknown(file));
+        }
+        node.durability.set_database_id(random_seed());
+        Ok(self.data.get_or_init(|| data))
+    }
+
+    /// Brings directory and log to where the configuration wants them.
+    fn follow(&self, hub: &Arc<NodeHub>) -> Result<(), SwitchError> {
         let node = &hub.service;
-        if is_wanted(&node.config) && self.data().is_none() {
-            let data = claim(&node.config)?;
-            node.durability.set_database_id(random_seed());
-            write_snapshots(scope, hub, self.data.get_or_init(|| data))?;
+        if is_wanted(&node.config) {
+            self.claim(node)?;
         }
         match (node.config.values().flag("appendonly"), node.durability.log(), self.data()) {
             (true, None, Some(data)) => switch_on(hub, data),
@@ -178,24 +213,6 @@ fn follow_config(hub: &Arc<NodeHub>) {
         }
         Ok(())
     });
-}
-
-fn write_snapshots<'scope, 'env>(
-    scope: &'scope Scope<'scope, 'env>,
-    hub: &'env Arc<NodeHub>,
-    data: &'env DataDirectory,
-) -> io::Result<()> {
-    let body = move || saving::run(hub, data.disk());
-    std::thread::Builder::new().name("snapshot".into()).spawn_scoped(scope, body).map(drop)
-}
-
-/// The directory for the first data of this server.
-fn claim(config: &Config) -> Result<DataDirectory, SwitchError> {
-    let data = DataDirectory::open(config).map_err(SwitchError::Directory)?;
-    match data.any_data()? {
-        Some(file) => Err(SwitchError::Unknown(file)),
-        None => Ok(data),
-    }
 }
 
 /// Begins a log. It is used at once, and is a base when the snapshot is there; if that fails, it
@@ -263,15 +280,16 @@ mod tests {
     /// How long a request gives a switch to do what it must not do meanwhile.
     const A_WHILE: Duration = Duration::from_millis(100);
 
-    fn server_in(home: &tempfile::TempDir, log: &str) -> (Arc<NodeHub>, DataDirectory) {
+    fn server_in(home: &tempfile::TempDir, log: &str) -> (Arc<NodeHub>, Storage) {
         let dir = home.path().to_str().expect("a name in UTF-8");
         let file = FileSource::Text(format!("dir {dir}\nappendonly {log}\n").into_bytes());
         let (config, _) = Config::load(Sources { file, ..Sources::default() }).expect("fine");
         let node = Node::new(config, Identity::default(), 1).expect("made");
         let options = HubOptions { workers: 1, busy_poll_us: 0 };
         let hub = Arc::new(Hub::new(node, options).expect("made"));
-        let data = DataDirectory::open(&hub.service.config).expect("it is ours");
-        (hub, data)
+        let storage = Storage::default();
+        storage.claim(&hub.service).expect("it is ours");
+        (hub, storage)
     }
 
     /// A request that was admitted before `switch` looks for the log again when it makes its
@@ -306,8 +324,8 @@ mod tests {
     #[test]
     fn the_log_does_not_go_under_a_request() {
         let home = tempfile::tempdir().expect("a directory");
-        let (hub, data) = server_in(&home, "yes");
-        data.recover(&hub).expect("nothing is there");
+        let (hub, storage) = server_in(&home, "yes");
+        storage.data().expect("claimed").recover(&hub).expect("nothing is there");
         let log = Arc::clone(hub.service.durability.log().expect("a log is kept"));
         let record = request_under_way(&hub, || switch_off(&hub, &log));
         assert!(hub.service.durability.log().is_none());
@@ -327,11 +345,12 @@ mod tests {
     #[test]
     fn the_log_does_not_come_under_a_request() {
         let home = tempfile::tempdir().expect("a directory");
-        let (hub, data) = server_in(&home, "no");
+        let (hub, storage) = server_in(&home, "no");
+        let data = storage.data().expect("claimed");
         std::thread::scope(|scope| {
-            write_snapshots(scope, &hub, &data).expect("a thread");
+            storage.write_snapshots(scope, &hub).expect("a thread");
             let _ending = Ending(&hub.service);
-            let record = request_under_way(&hub, || switch_on(&hub, &data));
+            let record = request_under_way(&hub, || switch_on(&hub, data));
             assert_eq!(record, None, "it was admitted without a log");
         });
         let log = hub.service.durability.log().expect("a log is kept now");

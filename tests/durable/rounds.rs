@@ -98,9 +98,14 @@ fn kill_starts(home: &Path, plan: &Plan<'_>, random: &mut Random) {
 }
 
 /// Ends a server in order.
-pub fn end(mut server: Server) {
+pub fn end(server: Server) {
+    end_by(server, &["SHUTDOWN"]);
+}
+
+/// Ends `server` by `command`, and waits until it is gone.
+pub fn end_by(mut server: Server, command: &[&str]) {
     // The reply is the closed connection.
-    let _ = server.client().call(&["SHUTDOWN"]);
+    let _ = server.client().call(command);
     let until = Instant::now() + Duration::from_secs(20);
     while server.is_running() {
         assert!(Instant::now() < until, "SHUTDOWN does not end the server");

@@ -6,7 +6,7 @@
 //! what was acknowledged before that answer.
 
 use super::program;
-use super::rounds::end;
+use super::rounds::{end, end_by};
 use crate::common::random::Random;
 use crate::common::server::Server;
 use crate::common::value::Value;
@@ -217,7 +217,7 @@ fn a_server_that_kept_nothing_begins_to_keep_all_when_it_is_told_to() {
     let server = start(home.path(), false, &["--save", ""]).expect("started");
     let mut client = server.client();
     ok(&mut client, &["SET", "before", "1"]);
-    assert!(refused(&mut client, &["SAVE"]).contains("appendonly"));
+    assert_eq!(std::fs::read_dir(home.path().join("data")).expect("made").count(), 0);
     assert_eq!(
         (info(&mut client, "aof_enabled"), info(&mut client, "log_state")),
         ("0".into(), "off".into())
@@ -265,21 +265,52 @@ fn snapshots_alone_can_be_switched_on_too() {
 }
 
 #[test]
+fn save_keeps_what_a_server_without_rules_is_told_to_keep() {
+    let home = tempfile::tempdir().expect("a directory");
+    let cache = || start(home.path(), false, &["--save", ""]).expect("started");
+    let server = cache();
+    let mut client = server.client();
+    ok(&mut client, &["SET", "saved", "1"]);
+    ok(&mut client, &["SAVE"]);
+    ok(&mut client, &["SET", "after", "1"]);
+    server.kill();
+    let server = cache();
+    let mut client = server.client();
+    assert_eq!(call(&mut client, &["MGET", "saved", "after"]).pretty(), "[\"1\" (nil)]");
+    ok(&mut client, &["SET", "last", "1"]);
+    end_by(server, &["SHUTDOWN", "SAVE"]);
+    let server = cache();
+    let mut client = server.client();
+    assert_eq!(call(&mut client, &["MGET", "saved", "last"]).pretty(), "[\"1\" \"1\"]");
+    // Without a word it keeps nothing more.
+    ok(&mut client, &["SET", "gone", "1"]);
+    end(server);
+    assert_eq!(call(&mut cache().client(), &["MGET", "last", "gone"]).pretty(), "[\"1\" (nil)]");
+}
+
+#[test]
 fn a_directory_with_data_that_was_not_loaded_is_not_taken() {
     let home = tempfile::tempdir().expect("a directory");
-    let server = start(home.path(), true, &[]).expect("started");
-    ok(&mut server.client(), &["SET", "old", "1"]);
-    end(server);
     let server = start(home.path(), false, &["--save", ""]).expect("started");
+    let other = start(home.path(), true, &[]).expect("nobody has the directory");
+    ok(&mut other.client(), &["SET", "old", "1"]);
     let mut client = server.client();
+    assert!(refused(&mut client, &["SAVE"]).contains("in use"), "the other one has it");
+    let third = start(home.path(), false, &["--save", ""]).expect("it needs no directory");
+    assert_eq!(call(&mut third.client(), &["DBSIZE"]), Value::Int(0));
+    assert!(third.said().contains("is not loaded"), "{}", third.said());
+    end(other);
     for command in [["appendonly", "yes"], ["save", "60 1"]].repeat(20) {
         let why = refused(&mut client, &["CONFIG", "SET", command[0], command[1]]);
         assert!(why.contains("not loaded") && why.contains(".dse"), "{why}");
         let have = call(&mut client, &["CONFIG", "GET", command[0]]);
         assert!(!have.pretty().contains(command[1]), "taken back: {}", have.pretty());
     }
+    let why = refused(&mut client, &["SAVE"]);
+    assert!(why.contains("not loaded") && why.contains(".dse"), "{why}");
+    assert_eq!(info(&mut client, "rdb_last_bgsave_status"), "err");
     ok(&mut client, &["SET", "new", "1"]);
-    drop(server);
+    drop((server, third));
     let server = start(home.path(), true, &[]).expect("started");
     assert_eq!(call(&mut server.client(), &["MGET", "old", "new"]).pretty(), "[\"1\" (nil)]");
 }
