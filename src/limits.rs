@@ -192,6 +192,8 @@ pub const SLAB_CACHE_SLOTS_MIN: usize = 8;
 /// A span of whose slots one in so many is free is sparse: its slots are moved elsewhere, once the
 /// slabs as a whole have so much slack.
 pub const SLAB_SPARSE_PART: usize = 3;
+/// The same while memory is short.
+pub const SLAB_SPARSE_PART_SHORT: usize = 8;
 /// Bytes of free slots that make emptying a span worth while.
 pub const SLAB_SPARSE_GAIN_MIN: usize = 16 * 1024;
 /// Bytes of slack below which nothing is moved.
@@ -199,7 +201,7 @@ pub const COMPACT_SLACK_MIN: u64 = 4 * 1024 * 1024;
 /// Nothing is moved either while the slack is a smaller part (one in so many) of the slabs.
 pub const COMPACT_SLACK_PART: u64 = 4;
 /// The same while memory is short.
-pub const COMPACT_SLACK_PART_SHORT: u64 = 16;
+pub const COMPACT_SLACK_PART_SHORT: u64 = 12;
 /// Evictions that a worker's requests pay for until it compacts one segment too, if it has any to.
 pub const EVICTIONS_PER_MOVE: u32 = 32;
 /// Spans that are marked, or unmarked, in one tick.

@@ -33,7 +33,7 @@ pub(super) fn admit(
         && session.multi.is_none()
         && session.subscriptions.is_none()
         && !node.is_loading();
-    if is_common && (!command.is(flags::DENYOOM) || evicting::excess(node) == 0) {
+    if is_common && (!command.is(flags::DENYOOM) || evicting::has_room(node)) {
         return Ok(());
     }
     admit_with_care(node, io, command, place, args)

@@ -1,14 +1,16 @@
 //! `maxmemory`: what counts against it, and making room by evicting keys.
 //!
 //! ```text
-//!   counted = data (about) + limbo + buffers of clients + what else is resident
+//!   counted = data (about) + limbo + buffers of clients + what else is resident + holes
 //! ```
 //!
 //! What else is resident (the program, the ring of the log, what the allocator holds back) is
 //! measured ten times a second and counts for half of the limit at most, of what is above
-//! `MAXMEMORY_FOR_DATA`; limbo for a 32nd, because it goes by itself. What FLUSHALL left is given
+//! `MAXMEMORY_FOR_DATA`; limbo for a 32nd, because it goes by itself. Holes in the slabs count for
+//! a 16th: evicting makes more of them, and compaction gives them back. What FLUSHALL left is given
 //! back before a key goes for it. A command that needs memory makes room first, so those who bring
-//! data pay for it; a tick goes on where the limit was lowered.
+//! data pay for it, also by compacting where holes stand in the way; a tick goes on where the limit
+//! was lowered.
 //!
 //! Each eviction is a record of its own in the log, a DEL (rule E3): replaying never evicts.
 //!
@@ -20,8 +22,8 @@ use super::node::{Local, Node, NodeHub};
 use crate::config::{EvictionPolicy, notify};
 use crate::engine::{Event, append};
 use crate::limits::{
-    BURY_PER_REQUEST, EVICT_LOOKS, EVICT_PER_REQUEST, EVICT_PER_REQUEST_MAX, EVICT_TICK_NS,
-    EVICTIONS_PER_MOVE, MAXMEMORY_FOR_DATA, SHARDS,
+    BURY_PER_REQUEST, COMPACT_SLACK_MIN, EVICT_LOOKS, EVICT_PER_REQUEST, EVICT_PER_REQUEST_MAX,
+    EVICT_TICK_NS, EVICTIONS_PER_MOVE, MAXMEMORY_FOR_DATA, SHARDS,
 };
 use crate::store::{By, Candidate, Choice, Held};
 use crate::sync::reclaim;
@@ -38,7 +40,7 @@ pub struct Room {
     turn: AtomicU64,
     /// Bytes of buffers of clients at the last tick.
     clients: AtomicU64,
-    /// Resident bytes at the last tick that nothing else accounts for.
+    /// Resident bytes at the last tick that are neither of the above, nor holes in the slabs.
     beside: AtomicU64,
     /// When the limit was first exceeded and room could not be made at once, ms since 1970; 0:
     /// there is room.
@@ -54,7 +56,8 @@ impl Room {
             return self.note_exceeded(false, 0);
         }
         let clients = node.clients_bytes(hub);
-        let known = node.engine.store.memory_bytes() + clients;
+        let store = &node.engine.store;
+        let known = store.memory_bytes() + store.slab_usage().slack_bytes + clients;
         let resident = process::rss_bytes().unwrap_or(known);
         self.clients.store(clients, Relaxed);
         self.beside.store(resident.saturating_sub(known), Relaxed);
@@ -82,7 +85,7 @@ impl Room {
         (self.exceeded_ms.load(Relaxed) + current, current)
     }
 
-    /// Bytes that are resident beside data and buffers, and how many of them count.
+    /// Bytes that are resident beside data, holes and buffers, and how many of them count.
     pub fn beside(&self, limit: u64) -> (u64, u64) {
         let beside = self.beside.load(Relaxed);
         (beside, beside.min(limit.saturating_sub(MAXMEMORY_FOR_DATA) / BESIDE_PART))
@@ -97,10 +100,14 @@ impl Room {
 /// What is resident beside data counts for the limit, less what is the data's alone, divided by
 /// this at most.
 const BESIDE_PART: u64 = 2;
+/// Holes in the slabs count for the limit divided by this at most, or for what is not compacted.
+const HOLES_PART: u64 = 16;
 /// Limbo counts for the limit divided by this at most.
 const LIMBO_PART: u64 = 32;
 /// Memory is short from this part of the limit below it.
 const SHORT_PART: u64 = 16;
+/// For each such part of the limit above it, each request compacts a segment.
+const FAR_PART: u64 = 128;
 /// Above the limit by this part of it, a request goes on making room beyond its share.
 const OVER_PART: u64 = 20;
 
@@ -108,17 +115,25 @@ const OVER_PART: u64 = 20;
 pub fn excess(node: &Node) -> u64 {
     match node.config.hot.maxmemory() {
         0 => 0,
-        limit => counted(node, limit).saturating_sub(limit),
+        limit => {
+            let holes = holes(node).min(COMPACT_SLACK_MIN.max(limit / HOLES_PART));
+            (counted(node, limit) + holes).saturating_sub(limit)
+        }
     }
 }
 
 /// Whether so little is left below `maxmemory` that what lies idle in memory is missed.
 pub fn is_short(node: &Node) -> bool {
     let limit = node.config.hot.maxmemory();
-    limit != 0 && counted(node, limit) > limit - limit / SHORT_PART
+    limit != 0 && counted(node, limit) + holes(node) > limit - limit / SHORT_PART
 }
 
-/// Bytes that count against `limit`.
+/// Bytes of free slots in the slabs.
+fn holes(node: &Node) -> u64 {
+    node.engine.store.slab_usage().slack_bytes
+}
+
+/// Bytes that count against `limit`, without holes.
 fn counted(node: &Node, limit: u64) -> u64 {
     let limbo = (reclaim::limbo_bytes() as u64).min(limit / LIMBO_PART);
     let (_, beside) = node.room.beside(limit);
@@ -152,16 +167,26 @@ pub fn counts_uses(node: &Node) -> bool {
     node.config.hot.maxmemory() != 0 && by_count.contains(&node.config.hot.maxmemory_policy())
 }
 
+/// Whether a command that needs memory may have it at once, as nearly always.
+#[inline]
+pub fn has_room(node: &Node) -> bool {
+    match node.config.hot.maxmemory() {
+        0 => true,
+        limit => counted(node, limit) + holes(node) <= limit,
+    }
+}
+
 /// Makes room for a command that needs memory; false if it must be refused.
 #[inline]
 pub fn make_room(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
-    excess(node) == 0 || make_room_now(node, hub, local)
+    has_room(node) || make_room_now(node, hub, local)
 }
 
 #[cold]
 fn make_room_now(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
     let mut excess = excess(node);
     let limit = node.config.hot.maxmemory();
+    compact_some(node, local, far_above(node, limit));
     let buried = bury(node, excess);
     excess = excess.saturating_sub(buried);
     if excess == 0 || buried > 0 && excess <= limit / OVER_PART {
@@ -182,11 +207,7 @@ fn make_room_now(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
         if local.until_move == 0 {
             // What goes leaves holes, which keys of another size cannot fill.
             local.until_move = EVICTIONS_PER_MOVE;
-            let mut segments = 0;
-            local.compactor.walk(&node.engine.store, &mut || {
-                segments += 1;
-                segments <= 1
-            });
+            compact_some(node, local, 1);
         }
         if excess == 0 || count + 1 >= EVICT_PER_REQUEST && excess <= limit / OVER_PART {
             outcome = true;
@@ -195,6 +216,21 @@ fn make_room_now(node: &Node, hub: &NodeHub, local: &mut Local) -> bool {
     }
     publish_effects(node, hub, local);
     outcome
+}
+
+/// How far above `limit` all that is resident is, holes included, in segments to be compacted.
+fn far_above(node: &Node, limit: u64) -> u64 {
+    let above = (counted(node, limit) + holes(node)).saturating_sub(limit);
+    above / (limit / FAR_PART).max(1)
+}
+
+/// Compacts so many segments, if a round is under way.
+fn compact_some(node: &Node, local: &mut Local, mut segments: u64) {
+    local.compactor.walk(&node.engine.store, &mut || {
+        let may_go_on = segments > 0;
+        segments = segments.saturating_sub(1);
+        may_go_on
+    });
 }
 
 /// Gives back `excess` bytes of what FLUSHALL left, within a request's share; how many it gave.

@@ -25,7 +25,7 @@ use super::slab;
 use crate::limits::{
     COMPACT_COOLING_TICKS, COMPACT_LOOKS, COMPACT_PAUSE_TICKS, COMPACT_PAUSE_TICKS_MAX,
     COMPACT_SLACK_MIN, COMPACT_SLACK_PART, COMPACT_SLACK_PART_SHORT, COMPACT_SPANS_PER_TICK,
-    DATABASES, SHARDS,
+    DATABASES, SHARDS, SLAB_SPARSE_PART, SLAB_SPARSE_PART_SHORT,
 };
 use crate::sync::reclaim;
 use std::sync::atomic::Ordering::Relaxed;
@@ -226,29 +226,42 @@ impl Leader {
         self.stage = match self.stage {
             Stage::Idle(0) if is_slack(is_short) => {
                 self.slack_before = slab::usage().slack_bytes;
-                Stage::Marking(0)
+                self.mark(0, rounds, is_short)
             }
             Stage::Idle(wait) => Stage::Idle(wait.saturating_sub(1)),
-            Stage::Marking(at) => match slab::mark_sparse(at, COMPACT_SPANS_PER_TICK) {
-                Some(at) => Stage::Marking(at),
-                None if !slab::any_sparse() => self.end_round(false),
-                None => {
-                    rounds.shards_left.store(SHARDS as u32, Relaxed);
-                    rounds.begun.fetch_add(1, Relaxed);
-                    Stage::Walking
-                }
-            },
+            Stage::Marking(at) => self.mark(at, rounds, is_short),
             // Relaxed: the last one is seen a tick later at worst.
             Stage::Walking if rounds.shards_left.load(Relaxed) == 0 => {
-                Stage::Cooling(COMPACT_COOLING_TICKS)
+                // What is not freed in time is used again, and goes later.
+                Stage::Cooling(if is_short { 0 } else { COMPACT_COOLING_TICKS })
             }
             Stage::Walking => Stage::Walking,
-            Stage::Cooling(0) => Stage::Unmarking(0),
+            Stage::Cooling(0) => self.unmark(0, is_short),
             Stage::Cooling(wait) => Stage::Cooling(wait - 1),
-            Stage::Unmarking(at) => match slab::unmark_sparse(at, COMPACT_SPANS_PER_TICK) {
-                Some(at) => Stage::Unmarking(at),
-                None => self.end_round(is_short),
-            },
+            Stage::Unmarking(at) => self.unmark(at, is_short),
+        }
+    }
+
+    /// Goes on marking; if that was the last part, the walk begins.
+    fn mark(&mut self, at: usize, rounds: &Rounds, is_short: bool) -> Stage {
+        let part = if is_short { SLAB_SPARSE_PART_SHORT } else { SLAB_SPARSE_PART };
+        match slab::mark_sparse(at, COMPACT_SPANS_PER_TICK, part) {
+            Some(at) => Stage::Marking(at),
+            None if slab::any_sparse() => {
+                rounds.shards_left.store(SHARDS as u32, Relaxed);
+                rounds.begun.fetch_add(1, Relaxed);
+                Stage::Walking
+            }
+            // Nothing is sparse yet, but it may be soon.
+            None if is_short => Stage::Idle(1),
+            None => self.end_round(false),
+        }
+    }
+
+    fn unmark(&mut self, at: usize, is_short: bool) -> Stage {
+        match slab::unmark_sparse(at, COMPACT_SPANS_PER_TICK) {
+            Some(at) => Stage::Unmarking(at),
+            None => self.end_round(is_short),
         }
     }
 

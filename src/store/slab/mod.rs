@@ -98,8 +98,8 @@ mod chosen {
         SLABS.usage()
     }
 
-    pub fn mark_sparse(at: usize, budget: usize) -> Option<usize> {
-        SLABS.mark_sparse(at, budget)
+    pub fn mark_sparse(at: usize, budget: usize, part: usize) -> Option<usize> {
+        SLABS.mark_sparse(at, budget, part)
     }
 
     pub fn unmark_sparse(at: usize, budget: usize) -> Option<usize> {
@@ -143,7 +143,7 @@ mod chosen {
         (0, 0)
     }
 
-    pub fn mark_sparse(_at: usize, _budget: usize) -> Option<usize> {
+    pub fn mark_sparse(_at: usize, _budget: usize, _part: usize) -> Option<usize> {
         None
     }
 
@@ -206,10 +206,11 @@ pub fn usage() -> Usage {
     Usage { out_bytes, slack_bytes }
 }
 
-/// Marks the sparse ones of at most `budget` spans, counted from `at`: nothing is handed out from
-/// them until [`unmark_sparse`]. Where to go on; `None` behind the last span.
-pub fn mark_sparse(at: usize, budget: usize) -> Option<usize> {
-    chosen::mark_sparse(at, budget)
+/// Marks the sparse ones of at most `budget` spans, counted from `at`: those of whose slots one in
+/// `part` is free, if what is in them fits elsewhere. Nothing is handed out from them until
+/// [`unmark_sparse`]. Where to go on; `None` behind the last span.
+pub fn mark_sparse(at: usize, budget: usize, part: usize) -> Option<usize> {
+    chosen::mark_sparse(at, budget, part)
 }
 
 /// Takes the marks away again, in the same way.

@@ -13,13 +13,15 @@
 //! goes to the end of the list, so that more of its slots come back before it is used again.
 //!
 //! Sparse spans, those that compaction empties, are in no list: nothing is handed out from them.
+//! Of each class only so many are marked at a time that what is in them fits into the holes of the
+//! others: moving takes no memory.
 //! Nor does a slot of theirs stay in a cache while any span is sparse.
 
 use super::class::{CLASSES, Class};
 use super::span::{Pool, Span, SpanList};
 use crate::limits::{
     SLAB_BATCH, SLAB_CACHE_BYTES, SLAB_CACHE_SLOTS_MAX, SLAB_CACHE_SLOTS_MIN, SLAB_SPAN_BYTES,
-    SLAB_SPARSE_GAIN_MIN, SLAB_SPARSE_PART,
+    SLAB_SPARSE_GAIN_MIN,
 };
 use crossbeam_utils::CachePadded;
 use std::ptr::NonNull;
@@ -69,7 +71,9 @@ impl Slabs {
             let Some(span) = shelf.first().or_else(|| self.new_span(&mut shelf, class)) else {
                 break;
             };
-            returned += span.hand_out(class, wanted - slots.len(), slots);
+            let holes = span.hand_out(class, wanted - slots.len(), slots);
+            shelf.note_handed_out(holes);
+            returned += holes;
             if span.is_full(class) {
                 shelf.remove(span);
             }
@@ -101,6 +105,7 @@ impl Slabs {
             let span = unsafe { Span::of(*slot) };
             // SAFETY: [slab-024] I-SLAB: as above, and its class's lock is held.
             unsafe { span.take_back(*slot) };
+            shelf.note_taken_back(span);
             if span.out() == 0 {
                 shelf.remove(span);
                 freed = freed.wrapping_sub(span.begun());
@@ -118,7 +123,6 @@ impl Slabs {
 
     fn end(&self, span: &'static Span) -> &'static Span {
         if span.is_sparse() {
-            span.set_sparse(false);
             self.sparse.fetch_sub(1, Relaxed);
         }
         span.end();
@@ -133,15 +137,15 @@ impl Slabs {
         (self.totals.out.load(Relaxed), slack.max(0) as u64 + kept)
     }
 
-    /// Marks those of at most `budget` spans from the number `at` on that are worth emptying. Where
-    /// to go on, `None` behind the last span.
-    pub fn mark_sparse(&self, at: usize, budget: usize) -> Option<usize> {
+    /// Marks those of at most `budget` spans from the number `at` on of whose slots one in `part` is
+    /// free, and which are worth emptying. Where to go on, `None` behind the last span.
+    pub fn mark_sparse(&self, at: usize, budget: usize, part: usize) -> Option<usize> {
         self.visit(at, budget, &mut |shelf, span, class| {
             let free = span.begun() - span.out();
-            let is_worth_it = free * class.bytes() >= SLAB_SPARSE_GAIN_MIN
-                && free * SLAB_SPARSE_PART >= span.begun();
-            if is_worth_it && !span.is_sparse() {
-                span.set_sparse(true);
+            let is_worth_it =
+                free * class.bytes() >= SLAB_SPARSE_GAIN_MIN && free * part >= span.begun();
+            if is_worth_it && !span.is_sparse() && shelf.has_room_for(span, class) {
+                shelf.set_sparse(span, true);
                 shelf.remove(span);
                 self.sparse.fetch_add(1, Relaxed);
             }
@@ -152,7 +156,7 @@ impl Slabs {
     pub fn unmark_sparse(&self, at: usize, budget: usize) -> Option<usize> {
         self.visit(at, budget, &mut |shelf, span, class| {
             if span.is_sparse() {
-                span.set_sparse(false);
+                shelf.set_sparse(span, false);
                 self.sparse.fetch_sub(1, Relaxed);
                 if !span.is_full(class) {
                     shelf.push_last(span);

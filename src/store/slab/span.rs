@@ -91,6 +91,7 @@ impl Span {
     /// Ends it: no slot is out.
     pub fn end(&self) {
         debug_assert_eq!(self.out(), 0);
+        self.sparse.store(false, Relaxed);
         self.class.store(NO_CLASS, Relaxed);
     }
 
@@ -122,7 +123,7 @@ impl Span {
     }
 
     /// Sets that mark.
-    pub fn set_sparse(&self, sparse: bool) {
+    fn set_sparse(&self, sparse: bool) {
         self.sparse.store(sparse, Relaxed);
     }
 
@@ -181,12 +182,16 @@ fn descriptors_of(region: usize) -> usize {
 pub struct SpanList {
     first: Option<&'static Span>,
     last: Option<&'static Span>,
+    /// Slots that came back to spans which are not sparse: holes.
+    holes: usize,
+    /// Slots that are out of sparse spans, and are to move.
+    moving: usize,
 }
 
 impl SpanList {
     /// An empty one.
     pub const fn new() -> SpanList {
-        SpanList { first: None, last: None }
+        SpanList { first: None, last: None, holes: 0, moving: 0 }
     }
 
     /// The span to be used now.
@@ -208,6 +213,40 @@ impl SpanList {
         match self.last.replace(span) {
             Some(last) => last.next.store(Span::pointer(Some(span)), Relaxed),
             None => self.first = Some(span),
+        }
+    }
+
+    /// Slots that were handed out, of which so many had come back.
+    pub fn note_handed_out(&mut self, returned: usize) {
+        self.holes -= returned;
+    }
+
+    /// A slot came back to `span`. If it was the last one, its holes are gone with it.
+    pub fn note_taken_back(&mut self, span: &Span) {
+        match (span.is_sparse(), span.out()) {
+            (true, _) => self.moving -= 1,
+            (false, 0) => self.holes -= span.begun() - 1,
+            (false, _) => self.holes += 1,
+        }
+    }
+
+    /// Whether what is out of `span` would find room in the holes of the others, a new span
+    /// besides. Else moving it would take memory before it gives any back.
+    pub fn has_room_for(&self, span: &Span, class: Class) -> bool {
+        let others = self.holes - (span.begun() - span.out());
+        self.moving + span.out() <= others + class.slots()
+    }
+
+    /// Marks `span` as sparse, or takes the mark away.
+    pub fn set_sparse(&mut self, span: &'static Span, is_sparse: bool) {
+        let (free, out) = (span.begun() - span.out(), span.out());
+        span.set_sparse(is_sparse);
+        if is_sparse {
+            self.holes -= free;
+            self.moving += out;
+        } else {
+            self.holes += free;
+            self.moving -= out;
         }
     }
 

@@ -3,7 +3,7 @@
 
 use super::class::{CLASSES, Class};
 use super::shelf::{Cache, Slabs};
-use crate::limits::{SLAB_ENTRY_MAX, SLAB_SPAN_BYTES, SLAB_SPANS_KEPT};
+use crate::limits::{SLAB_ENTRY_MAX, SLAB_SPAN_BYTES, SLAB_SPANS_KEPT, SLAB_SPARSE_PART};
 use crate::util::rng::SplitMix64;
 use std::collections::BTreeMap;
 use std::ptr::NonNull;
@@ -92,7 +92,7 @@ fn slots_are_aligned_and_never_overlap() {
             }
             match rng.below(2000) {
                 0 => cache.flush(slabs),
-                1 => _ = slabs.mark_sparse(0, 1000),
+                1 => _ = slabs.mark_sparse(0, 1000, SLAB_SPARSE_PART),
                 2 => _ = slabs.unmark_sparse(0, 1000),
                 _ => {}
             }
@@ -134,7 +134,7 @@ fn slots_made_by_one_thread_are_freed_by_others() {
                         old.give(slabs, &mut cache);
                     }
                     match rng.below(5000) {
-                        0 => _ = slabs.mark_sparse(0, 1000),
+                        0 => _ = slabs.mark_sparse(0, 1000, SLAB_SPARSE_PART),
                         1 => _ = slabs.unmark_sparse(0, 1000),
                         _ => {}
                     }
@@ -150,42 +150,83 @@ fn slots_made_by_one_thread_are_freed_by_others() {
     assert_empty(slabs);
 }
 
+/// Slots of `spans` spans, of which those stay that `stays` says, by their numbers.
+fn thinned(
+    slabs: &'static Slabs,
+    cache: &mut Cache,
+    spans: usize,
+    stays: impl Fn(usize) -> bool,
+) -> Vec<Owned> {
+    let class = Class::of(1000).expect("small enough");
+    let count = spans * class.slots();
+    let owned: Vec<Owned> =
+        (0..count).map(|number| Owned::take(slabs, cache, class, number as u8)).collect();
+    let mut kept = Vec::new();
+    for (number, old) in owned.into_iter().enumerate() {
+        if stays(number) { kept.push(old) } else { old.give(slabs, cache) }
+    }
+    cache.flush(slabs);
+    assert_eq!(slabs.usage().0, (kept.len() * class.bytes()) as u64);
+    assert_eq!(slabs.usage().1, ((count - kept.len()) * class.bytes()) as u64);
+    kept
+}
+
+/// Moves what lies in sparse spans, all of it at a moment when nothing of it is freed yet; how
+/// many bytes were committed then.
+fn move_sparse(slabs: &'static Slabs, cache: &mut Cache, kept: &mut [Owned]) -> u64 {
+    // SAFETY: [slab-042] I-SLAB: the slot is out.
+    let is_sparse = |owned: &Owned| unsafe { slabs.is_sparse(owned.slot) };
+    let mut left = Vec::new();
+    for old in kept {
+        if is_sparse(old) {
+            let new = Owned::take(slabs, cache, old.class, old.seed);
+            assert!(!is_sparse(&new), "what is new lies elsewhere");
+            left.push(std::mem::replace(old, new));
+        }
+    }
+    let (out, slack) = slabs.usage();
+    left.into_iter().for_each(|old| old.give(slabs, cache));
+    out + slack
+}
+
 #[test]
 fn nothing_is_handed_out_from_a_sparse_span_and_emptied_ones_go() {
     let (slabs, mut cache) = (new_slabs(), Cache::new());
-    let class = Class::of(1000).expect("small enough");
-    let spans = 40;
-    let count = spans * class.slots();
-    let mut owned: Vec<Owned> =
-        (0..count).map(|number| Owned::take(slabs, &mut cache, class, number as u8)).collect();
-    // One in ten stays.
-    let mut kept = Vec::new();
-    for (number, old) in owned.drain(..).enumerate() {
-        if number % 10 == 0 { kept.push(old) } else { old.give(slabs, &mut cache) }
+    let mut kept = thinned(slabs, &mut cache, 40, |number| number % 10 == 0);
+    let bytes = kept.len() * kept[0].class.bytes();
+    for _ in 0..3 {
+        assert_eq!(slabs.mark_sparse(0, 1000, SLAB_SPARSE_PART), None);
+        move_sparse(slabs, &mut cache, &mut kept);
+        assert_eq!(slabs.unmark_sparse(0, 1000), None);
+        cache.flush(slabs);
     }
-    cache.flush(slabs);
-    let full = slabs.usage();
-    assert_eq!(full.0, (kept.len() * class.bytes()) as u64);
-    assert_eq!(full.1, ((count - kept.len()) * class.bytes()) as u64);
-    assert_eq!(slabs.mark_sparse(0, 1000), None);
-    // SAFETY: [slab-042] I-SLAB: the slot is out.
-    let is_sparse = |owned: &Owned| unsafe { slabs.is_sparse(owned.slot) };
-    assert!(kept.iter().all(is_sparse));
-    // Moved: what is new lies elsewhere, and what is freed does not come back.
-    let mut moved = Vec::new();
-    for old in kept {
-        let new = Owned::take(slabs, &mut cache, class, old.seed);
-        assert!(!is_sparse(&new));
-        old.give(slabs, &mut cache);
-        moved.push(new);
-    }
-    assert_eq!(slabs.unmark_sparse(0, 1000), None);
-    cache.flush(slabs);
     let (out, slack) = slabs.usage();
-    assert_eq!(out, (moved.len() * class.bytes()) as u64);
+    assert_eq!(out, bytes as u64);
     let bound = (SLAB_SPANS_KEPT + 1) * SLAB_SPAN_BYTES;
     assert!(slack <= bound as u64, "{slack} bytes are free but committed");
-    moved.into_iter().for_each(|old| old.give(slabs, &mut cache));
+    kept.into_iter().for_each(|old| old.give(slabs, &mut cache));
+    cache.flush(slabs);
+    assert_empty(slabs);
+}
+
+/// Half of each span is free: to empty them all at once would take half as much memory again.
+#[test]
+fn moving_takes_no_more_memory_than_a_span() {
+    let (slabs, mut cache) = (new_slabs(), Cache::new());
+    let mut kept = thinned(slabs, &mut cache, 40, |number| number % 2 == 0);
+    let (out, slack) = slabs.usage();
+    let bound = out + slack + (2 * SLAB_SPAN_BYTES) as u64;
+    for round in 0..4 {
+        assert_eq!(slabs.mark_sparse(0, 1000, SLAB_SPARSE_PART), None);
+        let most = move_sparse(slabs, &mut cache, &mut kept);
+        assert!(most <= bound, "{most} bytes in round {round}, at most {bound}");
+        assert_eq!(slabs.unmark_sparse(0, 1000), None);
+        cache.flush(slabs);
+    }
+    let slack = slabs.usage().1;
+    let bound = (SLAB_SPANS_KEPT + 1) * SLAB_SPAN_BYTES;
+    assert!(slack <= bound as u64, "{slack} bytes are free but committed");
+    kept.into_iter().for_each(|old| old.give(slabs, &mut cache));
     cache.flush(slabs);
     assert_empty(slabs);
 }
