@@ -122,6 +122,11 @@ pub const CONFIG_FILES_MAX: usize = 256;
 
 /// Bytes of a worker's buffer for replies; one that grew beyond is given back.
 pub const REPLY_BUFFER_KEPT: usize = 256 * 1024;
+/// Short buffers for replies that a worker keeps beside it, for connections whose replies wait for
+/// the log; more are given back. They count for `maxmemory` as what else is resident.
+pub const REPLY_BUFFERS_SPARE: usize = 64;
+/// Bytes of such a buffer at most.
+pub const REPLY_SPARE_BYTES: usize = 4096;
 /// Entries retired together in one deferred destruction.
 pub const RETIRE_BATCH: usize = 64;
 /// Bytes of retired entries at which a batch is handed over early.
@@ -487,3 +492,4 @@ const _: () = assert!(LOG_RING_BYTES.is_power_of_two() && LOG_RING_BYTES >= 64 <
 const _: () = assert!(LOG_COMMIT_HEADER.is_multiple_of(8));
 const _: () = assert!(LOG_FRAGMENT_BYTES + 64 <= LOG_RECORD_MAX);
 const _: () = assert!(2 * LOG_RECORD_MAX as u64 <= LOG_CHUNK_BYTES);
+const _: () = assert!(REPLY_SPARE_BYTES < REPLY_BUFFER_KEPT);

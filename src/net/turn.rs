@@ -17,8 +17,8 @@ use super::scratch::RequestScratch;
 use super::service::{Batch, Flow, Io, Service};
 use super::{card::Card, io};
 use crate::limits::{
-    BATCH_COMMANDS, OUTPUT_BLOCKED_WATER, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, REPLY_BUFFER_KEPT,
-    TURN_BYTES, TURN_COMMANDS, TURN_READS,
+    BATCH_COMMANDS, OUTPUT_BLOCKED_WATER, OUTPUT_HIGH_WATER, OUTPUT_LOW_WATER, TURN_BYTES,
+    TURN_COMMANDS, TURN_READS,
 };
 use crate::resp::{OutQueue, Step};
 use crate::sync::turn::flags;
@@ -126,7 +126,7 @@ impl<S: Service> Link<S> {
             return Verdict::Close;
         }
         if self.out.heap_bytes() == 0 {
-            self.out.lend(std::mem::take(&mut cx.scratch.replies));
+            self.out.lend(cx.scratch.replies.take());
         }
         self.take_notes(cx.card, noted);
         let verdict = self.work(cx);
@@ -459,10 +459,7 @@ impl<S: Service> Link<S> {
             if no_more_input && !self.parked {
                 return Verdict::Close;
             }
-            let buffer = self.out.take_buffer();
-            if buffer.capacity() <= REPLY_BUFFER_KEPT {
-                cx.scratch.replies = buffer;
-            }
+            cx.scratch.replies.put(self.out.take_buffer());
         }
         if was_throttled && !self.throttled && (self.has_runnable() || self.unread) {
             return Verdict::Yield;
