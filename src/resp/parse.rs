@@ -194,16 +194,13 @@ impl Request {
         let [b'*', count @ b'1'..=b'9', b'\r', b'\n', ..] = *buf else { return None };
         let mut at = 4;
         for _ in b'0'..count {
-            match short_argument(buf, at) {
-                Some(span) => {
-                    at = span.end_in_buffer() + 2;
-                    self.spans.push(span);
-                }
-                None => {
-                    self.spans.clear();
-                    return None;
-                }
-            }
+            let Some(span) = short_argument(buf, at) else { break };
+            at = span.end_in_buffer() + 2;
+            self.spans.push(span);
+        }
+        if self.spans.len() != usize::from(count - b'0') || at > buf.len() {
+            self.spans.clear();
+            return None;
         }
         self.at = at;
         self.stage = Stage::Done;

@@ -7,8 +7,9 @@ pub(super) const SHORT_LEN_MAX: usize = 999;
 /// Arguments of such a request.
 pub(super) const SHORT_ARGS_MAX: usize = 9;
 
-/// The argument at `at` of 1 to 999 bytes, if all of it is there with its line end; seldom `None`
-/// though it is there.
+/// The argument at `at` of 1 to 999 bytes, if its length is there. Whether the argument itself is
+/// there, with its line end, the caller looks: once, where the last one ends. Seldom `None` though
+/// all is there.
 #[inline(always)]
 pub(super) fn short_argument(buf: &[u8], at: usize) -> Option<Span> {
     let line: [u8; 8] = *buf.get(at..)?.first_chunk()?;
@@ -27,7 +28,7 @@ pub(super) fn short_argument(buf: &[u8], at: usize) -> Option<Span> {
     } else {
         (digit(1) * 100 + digit(2) * 10 + digit(3), at + 6)
     };
-    if buf.len() < start + len + 2 { None } else { Some(Span::new(start, len)) }
+    Some(Span::new(start, len))
 }
 
 /// The common line of a length: `kind`, a few digits, `\r` and one more byte. Returns the number
