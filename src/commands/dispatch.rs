@@ -20,7 +20,6 @@ use crate::store::{Hint, Key, Pin, ShardSet};
 use crate::sync::reclaim;
 use crate::sys::bulk::BulkBuf;
 use crate::sys::clock;
-use crate::wal::Health;
 use std::cell::RefCell;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -322,18 +321,13 @@ impl<'a> ExecutionRun<'a> {
     }
 
     /// The reply behind `mark` has seen what is not released yet.
-    #[cold]
+    #[inline]
     fn hold(&self, io: &mut Io<'_, Node>, mark: Mark, after_before: u64) {
         if after_before == 0 {
             io.out.free_before(mark);
         }
-        if let Some(log) = self.node.durability.log()
-            && log.is_broken()
-            && let Health::Broken(why) = log.health()
-        {
-            io.local.after = after_before;
-            io.out.rollback(mark);
-            answer_error(self.node, io, &durability::broken(&why));
+        if self.node.gives_up() {
+            durability::take_back(self.node, io, mark, after_before);
         }
     }
 

@@ -5,6 +5,7 @@
 //! too long for one record goes into the log in fragments first, with no lock held, as credit
 //! comes; its own record, at the moment it is applied, then only names the body.
 
+use super::admission::answer_error;
 use super::dispatch::shards_of;
 use super::log_cell::LogCell;
 use super::node::{Node, NodeHub};
@@ -13,7 +14,7 @@ use super::table::{Command, Run, TABLE, flags};
 use crate::engine::CmdError;
 use crate::limits::{LOG_BLOCK_BYTES, LOG_FRAGMENT_BYTES};
 use crate::net::{ConnId, Flow, Io};
-use crate::resp::{Args, OutQueue, Reply};
+use crate::resp::{Args, Mark, OutQueue, Reply};
 use crate::store::ShardSet;
 use crate::sync::reclaim;
 use crate::wal::record::{BODY_MAX, put_command};
@@ -263,7 +264,17 @@ pub(super) fn admit(
             Health::Broken(why) => return Err(broken(&why)),
         }
     }
+    if io.session.multi.is_none() && io.session.long_body.is_none() && is_short(args) {
+        return Ok(Flow::Next);
+    }
     Ok(send_long_body(node, log, io, args))
+}
+
+/// Whether a request fits into one record for certain.
+#[inline]
+fn is_short(args: Args<'_>) -> bool {
+    let framing = args.len() * ARG_FRAMING + REQUEST_FRAMING;
+    args.bytes_at_most().is_some_and(|bytes| bytes + framing <= BODY_MAX)
 }
 
 fn is_write(row: u16) -> bool {
@@ -276,6 +287,17 @@ pub(super) fn broken(why: &str) -> CmdError {
         "MISCONF the log cannot be written, whether the last changes are on disk is not known: \
          {why}; mend the disk and restart the server"
     ))
+}
+
+/// The reply behind `mark` has seen what may never be released: it becomes an error, and those
+/// before it wait for `after` as they did.
+#[cold]
+pub(super) fn take_back(node: &Node, io: &mut Io<'_, Node>, mark: Mark, after: u64) {
+    if let Some(Health::Broken(why)) = node.durability.log().map(|log| log.health()) {
+        io.local.after = after;
+        io.out.rollback(mark);
+        answer_error(node, io, &broken(&why));
+    }
 }
 
 /// Tells a client of a broken log in the place of each reply that will never be released. A
@@ -368,9 +390,16 @@ pub(super) fn settle_long_body(node: &Node, number: Option<u64>) {
     }
 }
 
+/// Bytes that a record takes beside each argument at most, for its length.
+const ARG_FRAMING: usize = 10;
+/// Bytes that it takes beside its arguments at most.
+const REQUEST_FRAMING: usize = 20;
+
 /// An upper bound of the bytes of a request's record.
 fn request_bytes(session: &Session, args: Args<'_>) -> usize {
-    let of = |args: Args<'_>| args.iter_from(0).map(|arg| arg.len() + 10).sum::<usize>() + 20;
+    let of = |args: Args<'_>| {
+        args.iter_from(0).map(|arg| arg.len() + ARG_FRAMING).sum::<usize>() + REQUEST_FRAMING
+    };
     match &session.multi {
         Some(multi) => multi.queued.iter().map(|(_, args)| of(args.as_args())).sum(),
         None => of(args),

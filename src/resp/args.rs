@@ -66,7 +66,11 @@ impl<'a> Args<'a> {
     /// Argument `index`; 0 is the command's name. Panics beyond the end: arity is checked first.
     #[inline]
     pub fn get(&self, index: usize) -> &'a [u8] {
-        let span = self.spans[index];
+        self.bytes_of(self.spans[index])
+    }
+
+    #[inline]
+    fn bytes_of(&self, span: Span) -> &'a [u8] {
         if span.start == Span::LARGE {
             return self.large[span.len as usize].filled();
         }
@@ -80,9 +84,19 @@ impl<'a> Args<'a> {
     }
 
     /// The arguments from `index` to the end.
+    #[inline]
     pub fn iter_from(&self, index: usize) -> impl ExactSizeIterator<Item = &'a [u8]> + use<'a> {
         let me = *self;
-        (index.min(me.len())..me.len()).map(move |i| me.get(i))
+        self.spans[index.min(self.len())..].iter().map(move |span| me.bytes_of(*span))
+    }
+
+    /// No less than the bytes of all arguments together, known without a look at each of them;
+    /// `None` if some were received apart.
+    #[inline]
+    pub fn bytes_at_most(&self) -> Option<usize> {
+        // They lie in their order in the buffer.
+        let last = self.spans.last().filter(|_| self.large.is_empty())?;
+        Some(last.end_in_buffer())
     }
 
     /// The same request without its first `count` arguments (a sub-command's view).
@@ -162,6 +176,7 @@ mod tests {
         assert_eq!(args.try_get(2), Some(&b""[..]));
         assert_eq!(args.try_get(4), None);
         assert_eq!(args.total_len(), 13);
+        assert_eq!(args.bytes_at_most(), Some(13));
         assert_eq!(args.iter_from(2).collect::<Vec<_>>(), [&b""[..], b"max*"]);
         assert_eq!(args.iter_from(9).count(), 0);
         assert_eq!(args.skip(3).get(0), b"max*");
