@@ -17,6 +17,8 @@ mod load;
 mod long;
 #[path = "durable/model.rs"]
 mod model;
+#[path = "durable/older.rs"]
+mod older;
 #[path = "durable/order.rs"]
 mod order;
 #[path = "durable/planted.rs"]

@@ -39,7 +39,7 @@ fn append(log: &Log, value: u64, ballast: usize) -> u64 {
     body.resize(8 + ballast, value as u8);
     let meta = RecordMeta { kind: RecordKind::Commands, shard: 3, clock_ms: value, seed: value };
     wait("credit", || log.has_credit());
-    log.append(&mut record, &meta).expect("credit was there")
+    log.append(&record, &meta).expect("credit was there")
 }
 
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
@@ -391,7 +391,7 @@ fn a_full_disk_takes_away_credit_and_gives_it_back() {
             record.body().resize(50_000, 0);
             let clock_ms = value;
             let meta = RecordMeta { kind: RecordKind::Commands, shard: 0, clock_ms, seed: 0 };
-            after = log.append(&mut record, &meta).expect("credit was there");
+            after = log.append(&record, &meta).expect("credit was there");
             value += 1;
             log.kick();
         }
@@ -472,7 +472,7 @@ fn blocks_that_a_recycled_file_still_holds_are_not_read() {
         let (end, files) = (end.next_multiple_of(4096), disk.files());
         let in_use = files.range(..=LogName { start: end, generation: 9 }.text()).next_back();
         let behind = in_use.and_then(|(_, bytes)| bytes.get((end % SEGMENT) as usize..));
-        behind.is_some_and(|bytes| bytes.starts_with(b"DWC1"))
+        behind.is_some_and(|bytes| bytes.starts_with(b"DWC2"))
     };
     let mut value = 0;
     while value % 100 != 0 || !is_stale(log.end()) {

@@ -119,7 +119,7 @@ fn append(log: &Log, value: u64, ballast: usize) -> u64 {
     body.resize(8 + ballast, value as u8);
     let meta = RecordMeta { kind: RecordKind::Commands, shard: 3, clock_ms: value, seed: value };
     wait("credit", || log.has_credit());
-    log.append(&mut record, &meta).expect("credit was there")
+    log.append(&record, &meta).expect("credit was there")
 }
 
 /// The values of all records, each checked as a whole.
@@ -418,7 +418,7 @@ impl Small {
         let mut small = Small { files, records, commits: Vec::new(), end: tail.end };
         for at in (Small::START..tail.end).step_by(BLOCK) {
             let (name, offset) = small.place(at);
-            if small.files[&name][offset..].starts_with(b"DWC1") {
+            if small.files[&name][offset..].starts_with(b"DWC2") {
                 small.commits.push(at);
             }
         }

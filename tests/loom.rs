@@ -565,11 +565,7 @@ mod log_ring {
     const SHAPE: RingShape = RingShape { capacity: 64, chunk: 64, block: 32, header: 8 };
 
     fn append(ring: &LogRing, value: u64) -> bool {
-        ring.append(&mut [0; 3], |_, words| {
-            words[1] = 24;
-            words[2] = value;
-        })
-        .is_ok()
+        ring.append([0, 24], &value.to_le_bytes()).is_ok()
     }
 
     /// What the records of a closed commit carry.

@@ -339,7 +339,7 @@ fn send_long_body(node: &Node, log: &Log, io: &mut Io<'_, Node>, args: Args<'_>)
         let kind = RecordKind::Fragment;
         let clock_ms = node.now_ms_hint();
         let meta = RecordMeta { kind, shard: SEVERAL_SHARDS, clock_ms, seed: 0 };
-        if !log.has_credit() || log.append(&mut io.local.record, &meta).is_err() {
+        if !log.has_credit() || log.append(&io.local.record, &meta).is_err() {
             log.ask();
             node.durability.wait(log, io.hub, io.id);
             return Flow::Park;
@@ -364,7 +364,7 @@ fn drop_body(node: &Node, log: &Log, number: u64) -> Result<u64, NoCredit> {
     let clock_ms = node.now_ms_hint();
     let kind = RecordKind::Dropped;
     let meta = RecordMeta { kind, shard: SEVERAL_SHARDS, clock_ms, seed: 0 };
-    log.append(&mut record, &meta)
+    log.append(&record, &meta)
 }
 
 /// The request will not be executed: the body that is in the log for it will not be used.

@@ -336,7 +336,7 @@ fn remove(
     if let Some(log) = node.durability.log() {
         let words: [&[u8]; 2] = [b"DEL", &found.key];
         put_command(local.record.body(), found.db, words.into_iter());
-        append(log, &mut local.record, &mut held, RecordKind::Commands, moment);
+        append(log, &local.record, &mut held, RecordKind::Commands, moment);
         note_seen(log, &mut local.after, held.last_lsn());
     }
     let before = store.shard_bytes(shard);

@@ -284,7 +284,7 @@ impl Changes {
                 RecordKind::Commands
             }
         };
-        append(log, &mut cx.local.record, held, kind, moment);
+        append(log, &cx.local.record, held, kind, moment);
         settle_long_body(cx.node(), joined);
     }
 }

@@ -203,7 +203,7 @@ impl GroupLog {
                 break;
             }
             let at = self.log.end();
-            let Ok(end) = self.log.append(&mut self.record, &meta) else { break };
+            let Ok(end) = self.log.append(&self.record, &meta) else { break };
             has_new = true;
             if first != 0 {
                 self.places.note(*number, at);

@@ -37,6 +37,7 @@ impl Journal<'_> {
         moment: Moment,
         large: Option<&[u8]>,
     ) {
+        let args = self.args;
         let body = self.record.body();
         let kind = match self.joined {
             Some(number) => {
@@ -44,12 +45,13 @@ impl Journal<'_> {
                 RecordKind::Joined
             }
             None => {
-                let args = self.args;
-                let arg = |at: usize| match large {
-                    Some(large) if at == 2 => large,
-                    _ => args.get(at),
-                };
-                put_command(body, db, (0..args.len()).map(arg));
+                match large {
+                    None => put_command(body, db, args.iter_from(0)),
+                    Some(large) => {
+                        let arg = |at| if at == 2 { large } else { args.get(at) };
+                        put_command(body, db, (0..args.len()).map(arg));
+                    }
+                }
                 RecordKind::Commands
             }
         };
@@ -58,9 +60,10 @@ impl Journal<'_> {
 }
 
 /// Appends the record whose body lies in `record`, and notes its position in the shards held.
+#[inline]
 pub fn append(
     log: &Log,
-    record: &mut RecordBuf,
+    record: &RecordBuf,
     held: &mut Held<'_>,
     kind: RecordKind,
     moment: Moment,

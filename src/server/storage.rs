@@ -313,7 +313,7 @@ mod tests {
                 assert_eq!(log_now(), admitted, "the log changed under a request");
                 let kind = RecordKind::Commands;
                 let meta = RecordMeta { kind, shard: 0, clock_ms: 1, seed: 0 };
-                durability.log()?.append(&mut RecordBuf::default(), &meta).ok()
+                durability.log()?.append(&RecordBuf::default(), &meta).ok()
             });
             has_begun.recv().expect("it runs");
             switch().expect("switched");

@@ -80,6 +80,7 @@ impl LogRing {
     pub fn new(shape: RingShape, start: u64) -> LogRing {
         assert!(shape.capacity.is_power_of_two() && shape.chunk.is_power_of_two());
         assert!(shape.block.is_power_of_two() && start.is_multiple_of(shape.block));
+        assert!(shape.chunk <= shape.capacity, "what lies in one chunk lies in one piece");
         let ring = LogRing {
             shape,
             words: super::zeroed_words(shape.capacity as usize / 8),
@@ -119,14 +120,33 @@ impl LogRing {
         self.limit.store(limit, Release);
     }
 
-    /// Puts a record into the log and returns its LSN. `make` gets that LSN and fills `words`, of
-    /// which the first is ours: the record's tag.
-    pub fn append(
-        &self,
-        words: &mut [u64],
-        make: impl FnOnce(u64, &mut [u64]),
-    ) -> Result<u64, Full> {
-        let len = words.len() as u64 * 8;
+    /// Puts a record of the words `head` and the bytes `body` into the log and returns where it
+    /// ends. The first word is ours: the record's tag. The lower half of the second must be the
+    /// record's bytes. Behind the body there are zeros up to a word.
+    #[inline]
+    pub fn append<const N: usize>(&self, head: [u64; N], body: &[u8]) -> Result<u64, Full> {
+        let len = (N * 8 + body.len()).next_multiple_of(8) as u64;
+        let start = self.reserve(len)?;
+        let (places, behind) = self.words(start, len).split_at(N);
+        for (place, word) in places[1..].iter().zip(&head[1..]) {
+            place.store(*word, Relaxed);
+        }
+        let (words, rest) = body.as_chunks::<8>();
+        let (whole, last) = behind.split_at(words.len());
+        for (place, word) in whole.iter().zip(words) {
+            place.store(u64::from_le_bytes(*word), Relaxed);
+        }
+        if let [last] = last {
+            last.store(short_word(body, rest), Relaxed);
+        }
+        // Release: pairs with the Acquire in `close`; the words are seen before their tag.
+        places[0].store(start | RECORD, ordering(Site::LogPublish, Release));
+        Ok(start + len)
+    }
+
+    /// Reserves `len` bytes within one chunk; where they begin.
+    #[inline]
+    fn reserve(&self, len: u64) -> Result<u64, Full> {
         let mut open = self.reserved.load(Relaxed);
         let start = loop {
             let start = self.place(open, len);
@@ -144,12 +164,6 @@ impl LogRing {
             // Release: as for a record; there is nothing else in the range.
             self.word(open).store(open | SKIP, Release);
         }
-        make(start, words);
-        for (index, word) in words.iter().enumerate().skip(1) {
-            self.word(start + index as u64 * 8).store(*word, Relaxed);
-        }
-        // Release: pairs with the Acquire in `close`; the words are seen before their tag.
-        self.word(start).store(start | RECORD, ordering(Site::LogPublish, Release));
         Ok(start)
     }
 
@@ -203,10 +217,10 @@ impl LogRing {
     pub fn copy(&self, commit: &Closed, bytes: &mut [u8]) {
         let from = commit.start + self.shape.header;
         let begin = self.shape.header as usize;
-        let target = &mut bytes[begin..begin + (commit.used.saturating_sub(from)) as usize];
-        for (index, place) in target.chunks_exact_mut(8).enumerate() {
-            let word = self.word(from + index as u64 * 8).load(Relaxed);
-            place.copy_from_slice(&word.to_le_bytes());
+        let len = commit.used.saturating_sub(from);
+        let places = bytes[begin..begin + len as usize].chunks_exact_mut(8);
+        for (place, word) in places.zip(self.words(from, len)) {
+            place.copy_from_slice(&word.load(Relaxed).to_le_bytes());
         }
     }
 
@@ -244,8 +258,23 @@ impl LogRing {
         (at | (self.shape.chunk - 1)) + 1
     }
 
+    /// The words of `len` bytes from `at` on, which lie in one chunk.
+    fn words(&self, at: u64, len: u64) -> &[AtomicU64] {
+        let first = (at / 8) as usize & (self.words.len() - 1);
+        &self.words[first..first + (len / 8) as usize]
+    }
+
     fn word(&self, at: u64) -> &AtomicU64 {
         &self.words[(at / 8) as usize & (self.words.len() - 1)]
+    }
+}
+
+/// The word of the last bytes of `body`, fewer than eight, with zeros behind them.
+#[inline]
+fn short_word(body: &[u8], rest: &[u8]) -> u64 {
+    match body.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last) >> (64 - 8 * rest.len()),
+        None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 
@@ -262,8 +291,8 @@ mod tests {
     const SHAPE: RingShape = RingShape { capacity: 1024, chunk: 512, block: 64, header: 16 };
 
     fn record(ring: &LogRing, words: usize, value: u64) -> Result<u64, Full> {
-        let mut record = vec![value; words];
-        ring.append(&mut record, |_, record| record[1] = (words as u64 * 8) | (value << 32))
+        let body: Vec<u8> = std::iter::repeat_n(value.to_le_bytes(), words - 2).flatten().collect();
+        ring.append([0, (words as u64 * 8) | (value << 32)], &body)
     }
 
     /// First words behind the tag and the length of each record of a commit.
@@ -286,6 +315,26 @@ mod tests {
             at += len;
         }
         found
+    }
+
+    #[test]
+    fn a_body_of_any_length_has_zeros_behind_it() {
+        for len in 0..40_u8 {
+            let body: Vec<u8> = (1..=len).collect();
+            let ring = LogRing::new(SHAPE, 64);
+            ring.allow(1024);
+            ring.append([0; 2], &[0xFF; 60]).expect("room");
+            ring.restart(1024 + 64);
+            ring.allow(2048);
+            let end = ring.append([0, 16 + u64::from(len)], &body).expect("room");
+            assert_eq!(end, 1024 + 80 + 16 + u64::from(len).next_multiple_of(8));
+            let commits = ring.close(1024 + 64, || panic!("all is there"));
+            let mut bytes = vec![0; (commits[0].end - commits[0].start) as usize];
+            ring.copy(&commits[0], &mut bytes);
+            let (found, behind) = bytes[32..].split_at(body.len());
+            assert_eq!(found, body);
+            assert!(behind.iter().all(|byte| *byte == 0), "{len} bytes, then {behind:?}");
+        }
     }
 
     #[test]

@@ -28,13 +28,9 @@
 //! says that something moved).
 
 use super::files::LogFiles;
-use super::record::{RecordBuf, RecordMeta};
 use super::stats::LogStats;
-use crate::limits::{
-    LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_RECORD_MAX, LOG_WRITES_MAX,
-    WORKERS_MAX,
-};
-use crate::sync::log_ring::{Closed, Full, LogRing, RingShape};
+use crate::limits::{LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_WRITES_MAX};
+use crate::sync::log_ring::{Closed, LogRing, RingShape};
 use crate::sync::watermark::Watermark;
 use crate::sys::disk::{AlignedBuf, Disk};
 use std::collections::VecDeque;
@@ -92,6 +88,7 @@ pub enum Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoCredit;
 
+mod append;
 mod by_hand;
 mod here;
 mod upkeep;
@@ -138,6 +135,7 @@ struct Shared {
 pub struct Log {
     ring: Arc<LogRing>,
     options: LogOptions,
+    credit_bytes: u64,
     mode: AtomicU8,
     log_id: u64,
     /// Where the log began anew: the commit there says so.
@@ -238,6 +236,7 @@ impl Log {
         let log = Arc::new(Log {
             ring,
             options,
+            credit_bytes: append::credit_bytes(&options),
             mode: AtomicU8::new(options.mode as u8),
             log_id: start.log_id,
             anew_at,
@@ -265,37 +264,6 @@ impl Log {
         });
         log.allow();
         Ok(log)
-    }
-
-    /// Whether a record of any size can be appended by every worker at once. To be asked before
-    /// a lock is taken: who was told yes will not be refused by [`Log::append`].
-    #[inline]
-    pub fn has_credit(&self) -> bool {
-        self.ring.has_room(self.credit_bytes()) && !self.broken.load(Ordering::Relaxed)
-    }
-
-    /// Each worker may append one record, which may skip the rest of a chunk as long as itself.
-    fn credit_bytes(&self) -> u64 {
-        let each = 2 * LOG_RECORD_MAX as u64 + 2 * LOG_BLOCK_BYTES;
-        (WORKERS_MAX as u64 * each).min(self.options.ring_bytes / 4).min(self.options.segment_bytes)
-    }
-
-    /// Appends a record. The position behind it: what [`Log::released`] must reach before a
-    /// reply that saw it may leave. Never waits.
-    #[inline]
-    pub fn append(&self, record: &mut RecordBuf, meta: &RecordMeta) -> Result<u64, NoCredit> {
-        let words = record.words(meta);
-        let len = words.len() as u64 * 8;
-        match self.ring.append(words, RecordBuf::place) {
-            Ok(lsn) => {
-                // A look first: the line is shared, and the clock moves once a millisecond.
-                if self.clock_ms.load(Ordering::Relaxed) < meta.clock_ms {
-                    self.clock_ms.fetch_max(meta.clock_ms, Ordering::Relaxed);
-                }
-                Ok(lsn + len)
-            }
-            Err(Full) => Err(NoCredit),
-        }
     }
 
     /// To be called after records were appended, once for a batch of them: what is open is

@@ -17,7 +17,7 @@
 //! A log that was switched off and on again *begins anew* with a commit that says so: changes in
 //! front of it are in no record. Who comes from before it stops there (rule E16).
 
-use super::commit::CommitHeader;
+use super::commit::{CommitHeader, Format};
 use super::files::end_of_file;
 use super::names::{self, LogName};
 use super::record::Record;
@@ -95,17 +95,17 @@ pub struct Chunk {
     /// The first byte's position.
     start: u64,
     bytes: Vec<u8>,
-    /// Positions and ends of the records of each commit.
-    commits: Vec<(u64, u64)>,
+    /// Positions and ends of the records of each commit, and their format.
+    commits: Vec<(u64, u64, Format)>,
 }
 
 impl Chunk {
-    /// The records in order. All have passed their checks.
+    /// The records in order. All lie in commits that have passed their checks.
     pub fn records(&self) -> impl Iterator<Item = Record<'_>> {
-        self.commits.iter().flat_map(|(from, to)| RecordIter {
+        self.commits.iter().flat_map(|(from, to, format)| RecordIter {
             bytes: &self.bytes[(from - self.start) as usize..(to - self.start) as usize],
             at: *from,
-            is_checked: true,
+            format: *format,
         })
     }
 
@@ -123,18 +123,14 @@ impl Chunk {
 struct RecordIter<'a> {
     bytes: &'a [u8],
     at: u64,
-    /// The bytes have been iterated over before.
-    is_checked: bool,
+    format: Format,
 }
 
 impl<'a> Iterator for RecordIter<'a> {
     type Item = Record<'a>;
 
     fn next(&mut self) -> Option<Record<'a>> {
-        let (record, len) = match self.is_checked {
-            true => Record::read_again(self.bytes, self.at)?,
-            false => Record::read(self.bytes, self.at).ok()?,
-        };
+        let (record, len) = Record::read(self.bytes, self.at, self.format).ok()?;
         self.bytes = self.bytes.get(len..).unwrap_or_default();
         self.at += len as u64;
         Some(record)
@@ -216,20 +212,20 @@ impl<'d> LogReader<'d> {
         bytes.truncate(len);
         let mut chunk = Chunk { start: self.at, bytes, commits: Vec::new() };
         let mut offset = 0;
-        while let Some(header) = self.commit_at(name, self.at, &chunk.bytes[offset..])? {
+        while let Some((header, format)) = self.commit_at(name, self.at, &chunk.bytes[offset..])? {
             if self.is_beyond(&header) {
                 break;
             }
             let from = header.lsn + LOG_COMMIT_HEADER;
             let to = header.lsn + u64::from(header.used);
             let bytes = &chunk.bytes[offset..][64..header.used as usize];
-            let count = RecordIter { bytes, at: from, is_checked: false }.count() as u64;
+            let count = RecordIter { bytes, at: from, format }.count() as u64;
             if count != u64::from(header.records) {
                 break; // The commit is whole, but was written wrongly: as bad as damage.
             }
             self.note(&header);
             self.tail.records += count;
-            chunk.commits.push((from, to));
+            chunk.commits.push((from, to, format));
             offset += header.len as usize;
             self.at = header.end();
             self.tail.end = self.at;
@@ -251,8 +247,8 @@ impl<'d> LogReader<'d> {
         name: LogName,
         at: u64,
         bytes: &[u8],
-    ) -> Result<Option<CommitHeader>, ReadError> {
-        let Some(header) = CommitHeader::open(bytes) else { return Ok(None) };
+    ) -> Result<Option<(CommitHeader, Format)>, ReadError> {
+        let Some((header, format)) = CommitHeader::open(bytes) else { return Ok(None) };
         if header.lsn != at || header.generation != name.generation {
             return Ok(None);
         }
@@ -262,7 +258,7 @@ impl<'d> LogReader<'d> {
         if self.source.is_empty() {
             self.source = name.text();
         }
-        Ok(Some(header))
+        Ok(Some((header, format)))
     }
 
     /// Whether the log begins anew with this commit, behind what is wanted.
@@ -347,8 +343,8 @@ impl<'d> LogReader<'d> {
                 let lsn = at + offset as u64;
                 let block = &bytes[offset..len];
                 match self.commit_at(name, lsn, block)? {
-                    Some(header) if self.is_beyond(&header) => return Ok(last),
-                    Some(header) => {
+                    Some((header, _)) if self.is_beyond(&header) => return Ok(last),
+                    Some((header, _)) => {
                         self.note(&header);
                         last = Some(header.end());
                         offset += header.len as usize;
@@ -398,7 +394,7 @@ fn first_commit(disk: &dyn Disk, name: LogName) -> Result<Option<CommitHeader>, 
     let len = disk.open(&name.text(), OpenMode::Read)?.read_at(&mut bytes, 0)?;
     let belongs =
         |header: &CommitHeader| header.lsn == name.start && header.generation == name.generation;
-    Ok(CommitHeader::open(&bytes[..len]).filter(belongs))
+    Ok(CommitHeader::open(&bytes[..len]).map(|(header, _)| header).filter(belongs))
 }
 
 /// No file may belong to another log than the snapshot does, whether it is needed or not: what is

@@ -1,13 +1,20 @@
 //! Records: requests made deterministic, as they lie in the log.
 //!
 //! ```text
-//!   0             8        12    16         24     32      33          34      36    40
-//!   | lsn + mark  | length | crc | clock_ms | seed | kind  | semantics | shard | 0   | body
+//!   0             8        12     13          14      16         24     32
+//!   | lsn + mark  | length | kind | semantics | shard | clock_ms | seed | body
 //! ```
 //!
-//! A record begins at a multiple of 8 and is padded to one. `length` is its bytes without the
-//! padding; `crc` the CRC-32C of everything behind byte 32, continued over the rest of the
-//! header. `lsn` is the record's position with the mark 1 added.
+//! A record begins at a multiple of 8 and is padded with zeros to one. `length` is its bytes
+//! without the padding, `lsn` its position with the mark 1 added. It has no checksum of its own:
+//! records are read out of commits only, whose checksum covers them ([`super::commit`]).
+//!
+//! In format 1 a record has a checksum, and its body begins at byte 40:
+//!
+//! ```text
+//!   0             8        12    16         24     32     33          34      36    40
+//!   | lsn + mark  | length | crc | clock_ms | seed | kind | semantics | shard | 0   | body
+//! ```
 //!
 //! Bodies, by kind:
 //!
@@ -20,10 +27,13 @@
 //!   5 groups     flags u8: 1 first, 2 last part; a part of a record of the groups of a node
 //! ```
 
+use super::commit::Format;
 use crate::limits::LOG_RECORD_MAX;
 
 /// Bytes in front of a body.
-pub const RECORD_HEADER: usize = 40;
+pub const RECORD_HEADER: usize = 32;
+/// As many in format 1.
+const RECORD_HEADER_1: usize = 40;
 /// The shard of a record that touches several.
 pub const SEVERAL_SHARDS: u16 = u16::MAX;
 /// The meaning of requests, raised when a command comes to do something else than before.
@@ -47,10 +57,22 @@ pub enum RecordKind {
     Groups = 5,
 }
 
+impl RecordKind {
+    fn of(number: u8) -> Option<RecordKind> {
+        Some(match number {
+            1 => RecordKind::Commands,
+            2 => RecordKind::Fragment,
+            3 => RecordKind::Joined,
+            4 => RecordKind::Dropped,
+            5 => RecordKind::Groups,
+            _ => return None,
+        })
+    }
+}
+
 /// A record in the making; reused from one to the next.
 #[derive(Debug, Default)]
 pub struct RecordBuf {
-    words: Vec<u64>,
     body: Vec<u8>,
 }
 
@@ -74,49 +96,21 @@ impl RecordBuf {
         &mut self.body
     }
 
-    /// The words of the record, complete but for LSN and checksum.
-    pub(super) fn words(&mut self, meta: &RecordMeta) -> &mut [u64] {
-        let len = RECORD_HEADER + self.body.len();
-        self.words.clear();
-        self.words.extend([0, len as u64, meta.clock_ms, meta.seed]);
-        self.words.push(u64::from_le_bytes([
-            meta.kind as u8,
-            SEMANTICS,
-            meta.shard as u8,
-            (meta.shard >> 8) as u8,
-            0,
-            0,
-            0,
-            0,
-        ]));
-        let (words, rest) = self.body.as_chunks::<8>();
-        self.words.extend(words.iter().map(|word| u64::from_le_bytes(*word)));
-        if !rest.is_empty() {
-            let mut word = [0; 8];
-            word[..rest.len()].copy_from_slice(rest);
-            self.words.push(u64::from_le_bytes(word));
-        }
-        let tail = crc32c::crc32c(&self.words[4].to_le_bytes());
-        let tail = crc32c::crc32c_append(tail, &self.body);
-        self.words[1] |= u64::from(tail) << 32;
-        &mut self.words
-    }
-
-    /// Completes the words of a record that got its place.
-    pub(super) fn place(lsn: u64, words: &mut [u64]) {
-        let (len, tail) = (words[1] as u32, (words[1] >> 32) as u32);
-        let crc = header_crc(tail, lsn, len, words[2], words[3]);
-        words[1] = u64::from(len) | u64::from(crc) << 32;
+    /// The body.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.body
     }
 }
 
-fn header_crc(tail: u32, lsn: u64, len: u32, clock_ms: u64, seed: u64) -> u32 {
-    let mut header = [0; 28];
-    header[..8].copy_from_slice(&lsn.to_le_bytes());
-    header[8..12].copy_from_slice(&len.to_le_bytes());
-    header[12..20].copy_from_slice(&clock_ms.to_le_bytes());
-    header[20..].copy_from_slice(&seed.to_le_bytes());
-    crc32c::crc32c_append(tail, &header)
+impl RecordMeta {
+    /// What stands in front of a body of `len` bytes, but for the LSN.
+    #[inline]
+    pub(super) fn head(&self, len: usize) -> [u64; RECORD_HEADER / 8] {
+        debug_assert!(len <= BODY_MAX);
+        let what =
+            u64::from(self.kind as u8) | u64::from(SEMANTICS) << 8 | u64::from(self.shard) << 16;
+        [0, (RECORD_HEADER + len) as u64 | what << 32, self.clock_ms, self.seed]
+    }
 }
 
 /// A record read back.
@@ -137,43 +131,37 @@ pub struct Record<'a> {
 pub struct NoRecord;
 
 impl<'a> Record<'a> {
-    /// The record at the front of `bytes`, which lie at position `lsn`, and its padded length.
-    pub fn read(bytes: &'a [u8], lsn: u64) -> Result<(Record<'a>, usize), NoRecord> {
-        Record::take(bytes, lsn, true)
-    }
-
-    /// As [`Record::read`], of bytes that have passed it before.
-    pub(super) fn read_again(bytes: &'a [u8], lsn: u64) -> Option<(Record<'a>, usize)> {
-        Record::take(bytes, lsn, false).ok()
-    }
-
-    fn take(bytes: &'a [u8], lsn: u64, checked: bool) -> Result<(Record<'a>, usize), NoRecord> {
+    /// The record at the front of `bytes`, which lie at position `lsn` of a commit whose checksum
+    /// was right, and its padded length.
+    pub(super) fn read(
+        bytes: &'a [u8],
+        lsn: u64,
+        format: Format,
+    ) -> Result<(Record<'a>, usize), NoRecord> {
         let (header, _) = bytes.split_first_chunk::<RECORD_HEADER>().ok_or(NoRecord)?;
         let u32_at = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|i| header[at + i]));
         let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
-        let (len, clock_ms, seed) = (u32_at(8), u64_at(16), u64_at(24));
-        let whole = bytes.get(32..len as usize).ok_or(NoRecord)?;
-        let crc = || header_crc(crc32c::crc32c(whole), lsn, len, clock_ms, seed);
-        if u64_at(0) != lsn | 1 || checked && crc() != u32_at(12) {
-            return Err(NoRecord);
-        }
-        let kind = match header[32] {
-            1 => RecordKind::Commands,
-            2 => RecordKind::Fragment,
-            3 => RecordKind::Joined,
-            4 => RecordKind::Dropped,
-            5 => RecordKind::Groups,
-            _ => return Err(NoRecord),
+        let len = u32_at(8) as usize;
+        // What the record is, and where its body begins.
+        let (what, begin) = match format {
+            Format::One => (bytes.get(32..36), RECORD_HEADER_1),
+            Format::Two => (bytes.get(12..16), RECORD_HEADER),
         };
-        let shard = u16::from_le_bytes([header[34], header[35]]);
-        let meta = RecordMeta { kind, shard, clock_ms, seed };
-        let body = whole.get(RECORD_HEADER - 32..).ok_or(NoRecord)?;
-        let record = Record { lsn, meta, semantics: header[33], body };
-        Ok((record, (len as usize).next_multiple_of(8)))
+        let [kind, semantics, shard @ ..] = what.ok_or(NoRecord)? else { return Err(NoRecord) };
+        let body = bytes.get(begin..len).filter(|_| u64_at(0) == lsn | 1).ok_or(NoRecord)?;
+        let meta = RecordMeta {
+            kind: RecordKind::of(*kind).ok_or(NoRecord)?,
+            shard: shard.try_into().map(u16::from_le_bytes).map_err(|_| NoRecord)?,
+            clock_ms: u64_at(16),
+            seed: u64_at(24),
+        };
+        let record = Record { lsn, meta, semantics: *semantics, body };
+        Ok((record, len.next_multiple_of(8)))
     }
 }
 
 /// Appends a request to a body.
+#[inline]
 pub fn put_command<'a>(body: &mut Vec<u8>, db: u8, args: impl ExactSizeIterator<Item = &'a [u8]>) {
     body.push(db);
     put_varint(body, args.len() as u64);
@@ -207,6 +195,7 @@ pub fn take_command_with<'a>(
 }
 
 /// Appends seven bits a byte, the lowest first.
+#[inline]
 fn put_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
@@ -232,14 +221,18 @@ fn take_varint(bytes: &mut &[u8]) -> Result<u64, NoRecord> {
 mod tests {
     use super::*;
 
+    const META: RecordMeta =
+        RecordMeta { kind: RecordKind::Commands, shard: 511, clock_ms: 5, seed: 6 };
+
     fn bytes_of(body: &[u8], lsn: u64) -> Vec<u8> {
         let mut buf = RecordBuf::default();
         buf.body().extend_from_slice(body);
-        let meta = RecordMeta { kind: RecordKind::Commands, shard: 511, clock_ms: 5, seed: 6 };
-        let words = buf.words(&meta);
-        RecordBuf::place(lsn, words);
-        words[0] = lsn | 1;
-        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+        let mut head = META.head(body.len());
+        head[0] = lsn | 1;
+        let mut bytes: Vec<u8> = head.iter().flat_map(|word| word.to_le_bytes()).collect();
+        bytes.extend_from_slice(buf.bytes());
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
     }
 
     #[test]
@@ -247,24 +240,38 @@ mod tests {
         for len in 0..40 {
             let body: Vec<u8> = (0..len).collect();
             let bytes = bytes_of(&body, 4160);
-            let (record, total) = Record::read(&bytes, 4160).expect("a record");
-            assert_eq!((record.body, record.meta.shard, total), (&*body, 511, bytes.len()));
-            assert_eq!((record.meta.clock_ms, record.meta.seed), (5, 6));
-            assert_eq!(Record::read(&bytes, 4168), Err(NoRecord));
+            let (record, total) = Record::read(&bytes, 4160, Format::Two).expect("a record");
+            assert_eq!((record.body, record.meta, total), (&*body, META, bytes.len()));
+            assert_eq!((record.lsn, record.semantics), (4160, SEMANTICS));
+            assert_eq!(Record::read(&bytes, 4168, Format::Two), Err(NoRecord));
         }
     }
 
     #[test]
-    fn every_flipped_bit_and_every_cut_is_noticed() {
-        let bytes = bytes_of(b"some request", 64);
-        let exact = RECORD_HEADER + 12;
-        for bit in 0..exact * 8 {
-            let mut damaged = bytes.clone();
-            damaged[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(Record::read(&damaged, 64), Err(NoRecord), "bit {bit}");
+    fn a_record_of_format_1_has_its_body_further_behind() {
+        let mut bytes = (4160u64 | 1).to_le_bytes().to_vec();
+        bytes.extend([44, 0, 0, 0, 0xC, 0xC, 0xC, 0xC]);
+        bytes.extend([5, 0, 0, 0, 0, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0]);
+        bytes.extend([1, SEMANTICS, 0xFF, 1, 0, 0, 0, 0]);
+        bytes.extend(*b"body\0\0\0\0");
+        let (record, total) = Record::read(&bytes, 4160, Format::One).expect("a record");
+        assert_eq!((record.body, record.meta, total), (&b"body"[..], META, 48));
+        assert_eq!(record.semantics, SEMANTICS);
+        for len in 0..44 {
+            assert_eq!(Record::read(&bytes[..len], 4160, Format::One), Err(NoRecord), "{len}");
         }
-        for len in 0..exact {
-            assert_eq!(Record::read(&bytes[..len], 64), Err(NoRecord), "{len} bytes");
+    }
+
+    #[test]
+    fn a_record_that_is_cut_or_is_nothing_known_is_none() {
+        let bytes = bytes_of(b"some request", 64);
+        for len in 0..RECORD_HEADER + 12 {
+            assert_eq!(Record::read(&bytes[..len], 64, Format::Two), Err(NoRecord), "{len} bytes");
+        }
+        for kind in (6..=u8::MAX).chain([0]) {
+            let mut other = bytes.clone();
+            other[12] = kind;
+            assert_eq!(Record::read(&other, 64, Format::Two), Err(NoRecord), "kind {kind}");
         }
     }
 

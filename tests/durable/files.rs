@@ -82,7 +82,7 @@ pub fn flip(path: &Path, offset: u64) {
 /// Offsets of the commits in a file of the log.
 pub fn commits(path: &Path) -> Vec<u64> {
     let bytes = std::fs::read(path).expect("read");
-    let begins = |at: &usize| bytes[*at..].starts_with(b"DWC1");
+    let begins = |at: &usize| bytes[*at..].starts_with(b"DWC2");
     (0..bytes.len()).step_by(4096).filter(begins).map(|at| at as u64).collect()
 }
 

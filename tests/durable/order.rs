@@ -298,7 +298,7 @@ fn files(home: &Path, prefix: &str) -> Vec<PathBuf> {
 fn commits(home: &Path) -> Vec<(PathBuf, u64)> {
     let of_file = |path: PathBuf| {
         let bytes = std::fs::read(&path).expect("read");
-        let begins = move |at: &usize| bytes[*at..].starts_with(b"DWC1");
+        let begins = move |at: &usize| bytes[*at..].starts_with(b"DWC2");
         let len = std::fs::metadata(&path).expect("there").len() as usize;
         let places: Vec<usize> = (0..len).step_by(4096).filter(begins).collect();
         places.into_iter().map(move |at| (path.clone(), at as u64))
