@@ -277,8 +277,12 @@ pub const SNAPSHOT_BLOCK_BYTES: usize = 1024 * 1024;
 pub const SNAPSHOT_BATCH_ENTRIES: usize = 256;
 /// Snapshots that are kept; older ones are removed when a new one was published.
 pub const SNAPSHOTS_KEPT: usize = 2;
-/// Bytes of the log's ring in memory. When it is full, connections that write wait.
+/// Bytes of the log's ring in memory at most. When it is full, connections that write wait.
 pub const LOG_RING_BYTES: u64 = 64 * 1024 * 1024;
+/// Bytes of it at least. A ring goes through all of its memory: a small one stays in the caches.
+pub const LOG_RING_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// Bytes of it for each worker, between the two.
+pub const LOG_RING_WORKER_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes of a segment of the log, by default; segments are written once and then recycled.
 pub const LOG_SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 /// No commit crosses a multiple of this position, which bounds the size of one write.
@@ -489,6 +493,8 @@ const _: () = assert!(PACKED_LEN * PACKED_ELEMENT_BYTES <= u16::MAX as usize);
 const _: () = assert!(LOG_SEGMENT_BYTES.is_multiple_of(LOG_CHUNK_BYTES));
 const _: () = assert!(LOG_CHUNK_BYTES.is_multiple_of(LOG_BLOCK_BYTES));
 const _: () = assert!(LOG_RING_BYTES.is_power_of_two() && LOG_RING_BYTES >= 64 << 20);
+const _: () = assert!(LOG_RING_BYTES_MIN.is_power_of_two() && LOG_RING_BYTES_MIN >= 16 << 20);
+const _: () = assert!(LOG_RING_WORKER_BYTES >= 4 * 2 * LOG_RECORD_MAX as u64);
 const _: () = assert!(LOG_COMMIT_HEADER.is_multiple_of(8));
 const _: () = assert!(LOG_FRAGMENT_BYTES + 64 <= LOG_RECORD_MAX);
 const _: () = assert!(2 * LOG_RECORD_MAX as u64 <= LOG_CHUNK_BYTES);

@@ -18,9 +18,7 @@ use super::progress;
 use crate::commands::replay::{Cuts, ReplayError, Replayer, Share};
 use crate::commands::{Node, NodeHub, random_seed};
 use crate::config::Config;
-use crate::limits::{
-    LOG_BLOCK_BYTES, LOG_COMMIT_HEADER, LOG_RING_BYTES, REPLAY_CHUNKS_AHEAD, SHARDS,
-};
+use crate::limits::{LOG_BLOCK_BYTES, LOG_COMMIT_HEADER, REPLAY_CHUNKS_AHEAD, SHARDS};
 use crate::snapshot::names::{self, Listed};
 use crate::snapshot::{SnapshotInfo, SnapshotReader};
 use crate::sys::clock;
@@ -171,7 +169,7 @@ impl DataDirectory {
         Ok(LogOptions {
             mode: sync_mode(&node.config),
             segment_bytes: self.segment_bytes(&node.config)?,
-            ring_bytes: LOG_RING_BYTES,
+            ring_bytes: wal::log::ring_bytes(node.workers.len()),
         })
     }
 

@@ -29,7 +29,10 @@
 
 use super::files::LogFiles;
 use super::stats::LogStats;
-use crate::limits::{LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_WRITES_MAX};
+use crate::limits::{
+    LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_RING_BYTES, LOG_RING_BYTES_MIN,
+    LOG_RING_WORKER_BYTES, LOG_WRITES_MAX,
+};
 use crate::sync::log_ring::{Closed, LogRing, RingShape};
 use crate::sync::watermark::Watermark;
 use crate::sys::disk::{AlignedBuf, Disk};
@@ -82,6 +85,12 @@ pub enum Health {
     Full(String),
     /// A write failed, and so did the rescue. It stays as it is until the next start.
     Broken(String),
+}
+
+/// Bytes of the ring of a log that `workers` threads append to.
+pub fn ring_bytes(workers: usize) -> u64 {
+    let bytes = (workers as u64).saturating_mul(LOG_RING_WORKER_BYTES);
+    bytes.clamp(LOG_RING_BYTES_MIN, LOG_RING_BYTES).next_power_of_two()
 }
 
 /// The log is not able to take a record now.

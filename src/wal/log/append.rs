@@ -38,3 +38,26 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::{LOG_RING_BYTES, LOG_SEGMENT_BYTES};
+    use crate::wal::SyncMode;
+    use crate::wal::log::ring_bytes;
+
+    #[test]
+    fn credit_is_enough_for_a_record_of_each_of_many_workers() {
+        let record = 2 * LOG_RECORD_MAX as u64 + 2 * LOG_BLOCK_BYTES;
+        for workers in 1..=31 {
+            let ring_bytes = ring_bytes(workers);
+            assert!(ring_bytes.is_power_of_two() && ring_bytes <= LOG_RING_BYTES);
+            let mode = SyncMode::Always;
+            let options = LogOptions { mode, segment_bytes: LOG_SEGMENT_BYTES, ring_bytes };
+            let credit = credit_bytes(&options);
+            assert!(credit >= workers as u64 * record, "{workers} workers");
+            assert!(credit <= ring_bytes / 4, "some of it is left for others");
+        }
+        assert_eq!(ring_bytes(WORKERS_MAX), LOG_RING_BYTES);
+    }
+}
