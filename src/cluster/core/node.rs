@@ -85,8 +85,9 @@ pub struct Node {
     config: NodeConfig,
     random: SplitMix64,
     identity: Identity,
-    /// How far the birth has come, durably.
-    stage: Stage,
+    /// How far the birth has come, durably; nothing while not even the disk number is, which nobody
+    /// is told before: after a crash it would be another one, and others would miss the first.
+    stage: Option<Stage>,
     council: Council,
     /// What was refused last, so that it is told once.
     refused: Option<Refusal>,
@@ -123,13 +124,13 @@ impl Node {
         let mut random = SplitMix64::new(config.random);
         let is_first = start.identity.is_none();
         let nothing = start.lost.map_or(Birth::Unborn, Birth::Lost);
-        let new = || Identity { disk: random.next_u64(), birth: nothing };
+        let new = || Identity { disk: random.next_u64(), birth: nothing.clone() };
         let identity = start.identity.unwrap_or_else(new);
         let mut node = Node {
             id: node_id(&config.name),
             config,
             random,
-            stage: stage_of(&identity.birth),
+            stage: (!is_first).then(|| stage_of(&identity.birth)),
             identity,
             council: Council::default(),
             refused: None,
@@ -149,7 +150,7 @@ impl Node {
             scratch: Vec::new(),
         };
         if is_first {
-            node.log.record.node(&node.identity);
+            node.set_birth(nothing);
         }
         if let Birth::Member(table) = node.identity.birth.clone() {
             node.know(table, out);
@@ -778,11 +779,50 @@ mod tests {
         let mut out = Vec::new();
         trio.nodes[2] = Node::new(config(2), start, 0, &mut out).unwrap();
         let mut alone = Node::new(config(0), NodeStart::default(), 0, &mut out).unwrap();
+        alone.step(0, NodeInput::Persisted(1), &mut out);
         (1..100).for_each(|tick| alone.step(tick * 50_000, NodeInput::Tick, &mut out));
         alone.flush(&mut out);
         assert_eq!(alone.groups().count(), 0);
         let waits = |output: &NodeOutput| matches!(output, NodeOutput::Event(Event::Waits(_)));
         assert_eq!(out.iter().filter(|output| waits(output)).count(), 1, "said once");
+    }
+
+    /// A node told its disk number before that was durable, crashed, and came back with another
+    /// one: the others waited for the first for ever (seed 564532 of the simulator).
+    #[test]
+    fn a_crash_before_a_node_knows_itself_durably_does_not_end_the_birth() {
+        let mut trio = Trio::new();
+        let id = trio.nodes[2].id();
+        let config = NodeConfig { random: 77, ..config(2) };
+        let mut said = Vec::new();
+        // Of its outputs all leaves but what it has written.
+        let mut first = Node::new(config, NodeStart::default(), 0, &mut said).unwrap();
+        for at in [0, 1] {
+            trio.step(at, NodeInput::PeerDown(id));
+            trio.step(at, NodeInput::PeerUp(id));
+            first.step(0, NodeInput::PeerUp(trio.nodes[at].id()), &mut said);
+        }
+        first.step(50_000, NodeInput::Tick, &mut said);
+        said.retain(|output| !matches!(output, NodeOutput::Persist { .. }));
+        let heard: Vec<_> = said.into_iter().filter_map(|output| trio.obey(2, output)).collect();
+        heard.into_iter().for_each(|(at, input)| trio.step(at, input));
+        trio.now_us = 50_000;
+        [0, 1].into_iter().for_each(|at| trio.step(at, NodeInput::Tick));
+        trio.restart(2, Vec::new());
+        trio.pass(60);
+        trio.expect_leaders();
+    }
+
+    #[test]
+    fn a_node_says_who_it_is_when_that_is_durable() {
+        let mut out = Vec::new();
+        let mut node = Node::new(config(1), NodeStart::default(), 0, &mut out).unwrap();
+        let is_word = |output: &NodeOutput| matches!(output, NodeOutput::Send { .. });
+        node.step(1, NodeInput::PeerUp(node_id("node-1")), &mut out);
+        node.step(50_000, NodeInput::Tick, &mut out);
+        assert!(!out.iter().any(is_word), "{out:?}");
+        node.step(50_001, NodeInput::Persisted(1), &mut out);
+        assert_eq!(out.iter().filter(|output| is_word(output)).count(), 2, "to both others");
     }
 
     #[test]
@@ -805,6 +845,7 @@ mod tests {
             let Some(Control::Hello(hello)) = Control::decode(bytes) else { panic!() };
             hello.stage
         };
+        node.step(1, NodeInput::Persisted(1), &mut out);
         let message = PeerMessage::Control(found);
         node.step(1, NodeInput::Receive { from, message }, &mut out);
         node.flush(&mut out);

@@ -10,28 +10,32 @@ use crate::limits::{NODE_HELLO_BIRTH_US, NODE_HELLO_US};
 use std::collections::BTreeSet;
 
 impl Node {
-    /// What this node says of itself.
-    fn hello(&self) -> Hello {
+    /// What this node says of itself; nothing before it is durable who it is.
+    fn hello(&self) -> Option<Hello> {
+        let stage = self.stage?;
         let mut listed: Vec<String> =
             self.config.listed.iter().map(|(name, _)| name.clone()).collect();
         listed.sort();
         let own = self.config.listed.iter().find(|(name, _)| *name == self.config.name);
-        Hello {
+        Some(Hello {
             name: self.config.name.clone(),
             disk: self.identity.disk,
             addresses: own.map(|(_, addresses)| addresses.clone()).unwrap_or_default(),
             listed,
-            stage: self.stage,
+            stage,
             fit: self.is_fit(),
-        }
+        })
     }
 
     pub(super) fn say_hello(&self, to: NodeId, out: &mut Vec<NodeOutput>) {
-        tell(to, &Control::Hello(self.hello()), out);
+        if let Some(hello) = self.hello() {
+            tell(to, &Control::Hello(hello), out);
+        }
     }
 
     pub(super) fn say_hello_to_all(&self, out: &mut Vec<NodeOutput>) {
-        let bytes = Control::Hello(self.hello()).encode();
+        let Some(hello) = self.hello() else { return };
+        let bytes = Control::Hello(hello).encode();
         for to in self.others() {
             out.push(NodeOutput::Send { to, message: PeerMessage::Control(bytes.clone()) });
         }
@@ -46,16 +50,14 @@ impl Node {
 
     /// Goes on with the birth, and says hello now and then.
     pub(super) fn advance_birth(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
-        if now_us < self.hello_us {
-            return;
-        }
-        let is_member = matches!(self.stage, Stage::Member { .. });
+        let Some(stage) = self.stage.filter(|_| now_us >= self.hello_us) else { return };
+        let is_member = matches!(stage, Stage::Member { .. });
         self.hello_us = now_us + if is_member { NODE_HELLO_US } else { NODE_HELLO_BIRTH_US };
         self.say_hello_to_all(out);
         match &self.identity.birth {
             Birth::Unborn | Birth::Lost(_) => self.unborn(now_us, out),
             // What is not durable yet is not said, and nobody is asked to follow.
-            Birth::Prepared(_) if self.stage == Stage::Unborn => {}
+            Birth::Prepared(_) if stage == Stage::Unborn => {}
             Birth::Prepared(table) => self.prepared(now_us, table.clone(), out),
             Birth::Member(_) => {
                 if let Some(refusal) = self.council.two_disks() {
@@ -66,7 +68,8 @@ impl Node {
     }
 
     fn unborn(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
-        match self.council.judge(now_us, &self.hello()) {
+        let Some(own) = self.hello() else { return };
+        match self.council.judge(now_us, &own) {
             Verdict::Wait(silent) => {
                 if self.waits_for.as_ref() != Some(&silent) {
                     out.push(NodeOutput::Event(Event::Waits(silent.clone())));
@@ -75,7 +78,7 @@ impl Node {
             }
             Verdict::Refuse(refusal) => self.refuse_once(refusal, out),
             Verdict::Propose => {
-                if let Some(table) = self.draw_table(now_us) {
+                if let Some(table) = self.draw_table(now_us, own) {
                     self.prepare(table);
                 }
             }
@@ -83,8 +86,8 @@ impl Node {
         }
     }
 
-    fn draw_table(&mut self, now_us: u64) -> Option<Table> {
-        let mut hellos = vec![self.hello()];
+    fn draw_table(&mut self, now_us: u64, own: Hello) -> Option<Table> {
+        let mut hellos = vec![own];
         for node in self.others() {
             hellos.push(self.council.of(now_us, node)?.clone());
         }
@@ -141,8 +144,9 @@ impl Node {
 
     /// A stage of the birth is durable, and may be said.
     pub(super) fn reached(&mut self, stage: Stage, out: &mut Vec<NodeOutput>) {
-        let is_new = std::mem::discriminant(&stage) != std::mem::discriminant(&self.stage);
-        self.stage = stage;
+        let kind = |stage: &Stage| std::mem::discriminant(stage);
+        let is_new = self.stage.as_ref().map(kind) != Some(kind(&stage));
+        self.stage = Some(stage);
         if is_new {
             // Others wait for it.
             self.hello_us = 0;
@@ -191,7 +195,7 @@ impl Node {
     }
 
     fn asked_to_found(&mut self, table: &Table, out: &mut Vec<NodeOutput>) {
-        if !is_acceptable(&self.hello(), table) {
+        if !self.hello().is_some_and(|own| is_acceptable(&own, table)) {
             return;
         }
         match &self.identity.birth {
