@@ -113,11 +113,12 @@ impl LogRing {
         self.reserved.load(Relaxed) + bytes <= self.limit.load(Relaxed)
     }
 
-    /// Lets ranges reach up to `limit`. What lies a ring's length before it was read.
-    pub fn allow(&self, limit: u64) {
+    /// Lets ranges reach up to `limit`; true if that is another than before. What lies a ring's
+    /// length before it was read.
+    pub fn allow(&self, limit: u64) -> bool {
         // Release: pairs with the Acquire in `reserve`: our reads of the words come before the
         // stores that overwrite them.
-        self.limit.store(limit, Release);
+        self.limit.swap(limit, Release) != limit
     }
 
     /// Puts a record of the words `head` and the bytes `body` into the log and returns where it

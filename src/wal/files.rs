@@ -172,10 +172,12 @@ impl LogFiles {
         name.start >= self.opened.start && name.generation < self.opened.generation
     }
 
-    /// Notes that positions below `position` are needed no more.
-    pub(super) fn recycle_below(&self, position: u64) {
+    /// Notes that positions below `position` are needed no more; false if that was known.
+    pub(super) fn recycle_below(&self, position: u64) -> bool {
         let mut state = self.lock();
+        let is_new = position > state.obsolete;
         state.obsolete = state.obsolete.max(position);
+        is_new
     }
 
     /// Removes obsolete files beyond those kept for reuse.

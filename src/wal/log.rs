@@ -405,8 +405,9 @@ impl Log {
 
     /// Files below `position` are needed no more: they are used again or removed.
     pub fn recycle_below(&self, position: u64) {
-        self.files.recycle_below(position.min(self.durable()));
-        self.upkeep.notify_all();
+        if self.files.recycle_below(position.min(self.durable())) {
+            self.upkeep.notify_all();
+        }
     }
 
     /// What lies below this position is needed no more, or was not there at the start.
@@ -444,14 +445,15 @@ impl Log {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets writers reserve what has a place in the ring and on the disk.
-    fn allow(&self) {
+    /// Lets writers reserve what has a place in the ring and on the disk; true if that is more or
+    /// less than before.
+    fn allow(&self) -> bool {
         let kept = self.written.get().min(if self.mode() == SyncMode::Always {
             self.durable.get()
         } else {
             u64::MAX
         });
-        self.ring.allow((kept + self.options.ring_bytes).min(self.files.end()));
+        self.ring.allow((kept + self.options.ring_bytes).min(self.files.end()))
     }
 }
 

@@ -38,25 +38,32 @@ impl Log {
         }
     }
 
-    /// Sees to it that there are files enough, and notes when there is no room for them.
+    /// Sees to it that there are files enough, and notes when there is no room for them. Who waits
+    /// for the log is told if something moved: a log that does nothing wakes nobody.
     pub(super) fn prepare_files(&self) {
         let was_full = matches!(self.lock().health, Health::Full(_));
-        let outcome = self.files.prepare_ahead(self.ring.reserved(), &mut || self.allow());
+        let mut has_moved = false;
+        let mut each = || has_moved |= self.allow();
+        let outcome = self.files.prepare_ahead(self.ring.reserved(), &mut each);
         let mut shared = self.lock();
         match &outcome {
             Err(error) if shared.health == Health::Good => {
                 tracing::warn!(%error, "no room for the log: writes will be refused");
                 shared.health = Health::Full(error.to_string());
+                has_moved = true;
             }
             Ok(()) if was_full && matches!(shared.health, Health::Full(_)) => {
                 tracing::info!("there is room for the log again");
                 shared.health = Health::Good;
+                has_moved = true;
             }
             _ => {}
         }
         drop(shared);
-        self.allow();
-        (self.progress)();
+        has_moved |= self.allow();
+        if has_moved {
+            (self.progress)();
+        }
     }
 
     /// Makes durable what was written in another mode than `always`.
@@ -78,5 +85,39 @@ impl Log {
         self.allow();
         self.work.notify_all();
         (self.progress)();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{LogOptions, LogRing, LogStart, shape};
+    use super::*;
+    use crate::limits::LOG_CHUNK_BYTES;
+    use crate::sys::disk::Directory;
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicUsize;
+
+    /// An idle log rang those who wait for it ten times a second, each of which woke a thread.
+    #[test]
+    fn a_log_that_does_nothing_wakes_nobody() {
+        let home = tempfile::tempdir().unwrap();
+        let disk = Arc::new(Directory::open(home.path()).unwrap());
+        let options = LogOptions {
+            mode: SyncMode::Always,
+            segment_bytes: LOG_CHUNK_BYTES,
+            ring_bytes: LOG_CHUNK_BYTES * 4,
+        };
+        let start = LogStart { start: 0, generation: 1, log_id: 7 };
+        let rung = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&rung);
+        let progress = Box::new(move || _ = counted.fetch_add(1, Ordering::Relaxed));
+        let ring = Arc::new(LogRing::new(shape(&options), start.start));
+        let log = Log::make(ring, disk, options, start, None, progress).unwrap();
+        log.look_after();
+        assert_eq!(rung.load(Ordering::Relaxed), 1, "there is room for more now");
+        log.look_after();
+        log.look_after();
+        assert_eq!(rung.load(Ordering::Relaxed), 1);
+        assert!(!log.files.recycle_below(0), "nothing that was not known");
     }
 }
