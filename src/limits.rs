@@ -108,6 +108,8 @@ pub const ERROR_CODES_MAX: usize = 128;
 pub const KEYS_SLICE: usize = 256;
 /// Keys examined for expiry in one shard before another has its turn.
 pub const EXPIRE_SLICE_KEYS: usize = 400;
+/// Shards with nothing due that a worker's tick passes between two looks at the clock.
+pub const EXPIRE_SHARDS_PER_LOOK: usize = 16;
 /// Time for active expiry in one tick of a worker, before connections have their turn again.
 pub const EXPIRE_TICK_NS: u64 = 1_000_000;
 
