@@ -40,6 +40,7 @@ pub use state::lease_of;
 use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
 use crate::cluster::core::node::{Node, NodeInput, NodeOutput};
 use crate::cluster::core::table::Table;
+use crate::cluster::core::touched::GroupSet;
 use crate::cluster::core::{Group, StateRole};
 use crate::cluster::wire::beat::Beat;
 use crate::cluster::wire::message::Message;
@@ -80,6 +81,8 @@ pub struct Driver<'n> {
     outputs: VecDeque<NodeOutput>,
     scratch: Vec<NodeOutput>,
     table: Option<Arc<Table>>,
+    /// Groups whose progress is to be told.
+    moved: GroupSet,
     /// Groups that came to be led here, and those that were and are no more, since it was told; by
     /// who led them before, and who leads them now.
     gained: BTreeMap<NodeId, Vec<GroupId>>,
@@ -107,6 +110,8 @@ struct Shortening {
     since: Option<u64>,
     /// How often it was done.
     count: u64,
+    /// What the log is needed for may be another than at the last look.
+    is_due: bool,
 }
 
 impl<'n> Driver<'n> {
@@ -153,6 +158,7 @@ impl<'n> Driver<'n> {
             outputs: first.into(),
             scratch: Vec::new(),
             table: None,
+            moved: GroupSet::default(),
             gained: BTreeMap::new(),
             lost: BTreeMap::new(),
             filled: Vec::new(),
@@ -241,6 +247,7 @@ impl<'n> Driver<'n> {
         self.hear(now_us);
         if let Some(number) = self.log.take_durable() {
             self.step(now_us, NodeInput::Persisted(number));
+            self.shortening.is_due = true;
             if let Some((disk, cluster)) = self.aside.take() {
                 aside::end(&*disk, cluster);
             }
@@ -351,13 +358,21 @@ impl<'n> Driver<'n> {
     /// Lets go of the log in front of what is needed. Where it has grown too long, the groups for
     /// whose entries it is kept are cut; where none pins it, everything is stated anew, in parts.
     fn shorten(&mut self, now_us: u64) {
+        if !std::mem::take(&mut self.shortening.is_due) {
+            return;
+        }
         let (needed, pinned_by) = self.core.needed_from();
         self.log.let_go(needed);
         if let Some(since) = self.shortening.since {
+            self.shortening.is_due = true;
             return self.state_on(now_us, since);
         }
         let most = self.log_bytes_most();
-        if self.log.bytes() <= most || now_us < self.shortening.next_us {
+        if self.log.bytes() <= most {
+            return;
+        }
+        self.shortening.is_due = true;
+        if now_us < self.shortening.next_us {
             return;
         }
         // What is begun now helps when it is durable.
@@ -440,10 +455,12 @@ impl<'n> Driver<'n> {
     /// Lets workers answer reads alone where that is allowed. Before anything leaves: what follows
     /// from the end of a lease must not be seen before its end is.
     fn publish_leases(&mut self) {
-        for (group, core) in self.core.groups().filter(|(group, _)| *group != META) {
-            let lease_us = lease_of(Some(core), self.states.applied(group));
+        let touched = self.core.take_touched();
+        for group in touched {
+            let lease_us = lease_of(self.core.group(group), self.states.applied(group));
             self.gateway.group(group).set_lease(lease_us);
         }
+        self.moved.extend(touched);
     }
 }
 

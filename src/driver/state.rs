@@ -9,6 +9,7 @@ use super::lanes::Lanes;
 use crate::cluster::core::entry;
 use crate::cluster::core::group::{Committed, Cut};
 use crate::cluster::core::message::{GroupId, META};
+use crate::cluster::core::touched::GroupSet;
 use crate::cluster::core::{Group, Snapshot};
 use crate::cluster::wire::message::End;
 use crate::commands::Node;
@@ -48,13 +49,15 @@ pub fn lease_of(core: Option<&Group>, applied: u64) -> u64 {
 pub(super) struct States<'n> {
     executor: Executor<'n>,
     groups: Vec<State>,
+    /// Groups of which some keys may have a deadline.
+    timed: GroupSet,
     damaged: Option<GroupId>,
 }
 
 impl<'n> States<'n> {
     pub(super) fn new(node: &'n Node) -> States<'n> {
         let groups = (0..CLUSTER_GROUPS).map(|_| State::default()).collect();
-        States { executor: Executor::new(node), groups, damaged: None }
+        States { executor: Executor::new(node), groups, timed: GroupSet::default(), damaged: None }
     }
 
     /// A group whose state could not be read.
@@ -72,10 +75,23 @@ impl<'n> States<'n> {
         self.groups[usize::from(group)].time_us / 1000
     }
 
+    /// Groups of which some keys may have a deadline.
+    pub(super) fn timed(&self) -> GroupSet {
+        self.timed
+    }
+
     /// Whether log time should be told: keys have deadlines, and nothing was applied for a while.
-    pub(super) fn wants_clock(&self, group: GroupId, now_us: u64) -> bool {
+    /// Where no key has one, that stays so until something is applied.
+    pub(super) fn wants_clock(&mut self, group: GroupId, now_us: u64) -> bool {
         let state = &self.groups[usize::from(group)];
-        now_us >= state.applied_us + CLUSTER_CLOCK_US && self.executor.has_deadlines(group)
+        if now_us < state.applied_us + CLUSTER_CLOCK_US {
+            return false;
+        }
+        let has_deadlines = self.executor.has_deadlines(group);
+        if !has_deadlines {
+            self.timed.remove(group);
+        }
+        has_deadlines
     }
 
     /// Whether the state in a snapshot can be read. One that cannot must not take the place of the
@@ -92,6 +108,7 @@ impl<'n> States<'n> {
             tracing::error!(group, "the state of a group cannot be read");
             self.damaged.get_or_insert(group);
         }
+        self.timed.insert(group);
         self.groups[usize::from(group)] = State {
             applied: snapshot.get_metadata().index,
             cut: snapshot.get_metadata().index,
@@ -105,6 +122,7 @@ impl<'n> States<'n> {
     /// The group is gone.
     pub(super) fn end(&mut self, group: GroupId) {
         self.executor.clear(group);
+        self.timed.remove(group);
         self.groups[usize::from(group)] = State::default();
     }
 
@@ -116,6 +134,7 @@ impl<'n> States<'n> {
         entries: Vec<Committed>,
         lanes: &mut Lanes,
     ) -> u64 {
+        self.timed.insert(group);
         for committed in entries {
             let state = &mut self.groups[usize::from(group)];
             state.applied = committed.index;

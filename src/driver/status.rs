@@ -4,34 +4,45 @@
 //! Deliberately absent: any decision. What is told may be a tick old.
 
 use super::Driver;
-use crate::cluster::core::StateRole;
+use crate::cluster::core::Group;
 use crate::cluster::core::message::{GroupId, NodeId};
 use crate::cluster::core::node::NodeInput;
+use crate::cluster::core::touched::GroupSet;
 use crate::commands::cluster::{Follower, NodeView, Progress, Status, View};
 use crate::limits::{CLUSTER_GROUPS, CLUSTER_STATUS_US};
 use std::collections::BTreeMap;
 
 impl Driver<'_> {
-    /// Looks at each group: how far it is, whether its log time is to be told, whether it was read.
+    /// Looks at the groups to which something happened: how far they are, whether log time is to be
+    /// told, whether they were read.
     pub(super) fn look_at_groups(&mut self, now_us: u64) {
-        let mut progress = vec![Progress::default(); CLUSTER_GROUPS];
-        for group in 0..CLUSTER_GROUPS as GroupId {
-            let Some(core) = self.core.group(group) else { continue };
-            let leads = core.role().role == StateRole::Leader;
-            progress[usize::from(group)] = Progress {
+        self.show_progress();
+        for group in self.states.timed() {
+            let wants_clock = self.states.wants_clock(group, now_us);
+            if wants_clock && self.core.group(group).is_some_and(Group::leads) {
+                self.step(now_us, NodeInput::Clock(group));
+            }
+        }
+        for group in GroupSet::of_bits(self.gateway.take_read()) {
+            self.step(now_us, NodeInput::Reading(group));
+        }
+    }
+
+    fn show_progress(&mut self) {
+        let moved = std::mem::take(&mut self.moved);
+        if moved == GroupSet::default() {
+            return;
+        }
+        let progress_of = |group| match self.core.group(group) {
+            None => Progress::default(),
+            Some(core) => Progress {
                 is_here: true,
                 term: core.role().term,
                 commit: core.committed(),
                 applied: self.states.applied(group),
-            };
-            if leads && self.states.wants_clock(group, now_us) {
-                self.step(now_us, NodeInput::Clock(group));
-            }
-            if self.gateway.group(group).take_read() {
-                self.step(now_us, NodeInput::Reading(group));
-            }
-        }
-        self.gateway.set_progress(progress);
+            },
+        };
+        self.gateway.set_progress(moved.map(|group| (group, progress_of(group))));
     }
 
     /// Looks now and then at how far others are, and this node with being filled again.
@@ -40,6 +51,8 @@ impl Driver<'_> {
             return;
         }
         self.next_status_us = now_us + CLUSTER_STATUS_US;
+        // How long the log may become can be changed at any time.
+        self.shortening.is_due = true;
         let status = Status {
             followers: self.followers(),
             refilling: self.refill.look(now_us, &self.core),

@@ -219,13 +219,23 @@ impl World {
         }
     }
 
-    /// Lets workers answer reads alone where that is allowed.
+    /// Lets workers answer reads alone where that is allowed. The driver looks at the groups only
+    /// of which the core says that they were touched: the others must be as they were.
     pub fn publish_leases(&mut self, node: usize) {
-        let state = &self.nodes[node];
+        let state = &mut self.nodes[node];
+        let Some(core) = &mut state.core else { return };
+        let touched: Vec<GroupId> = core.take_touched().collect();
         for group in 0..DATA_GROUPS {
+            let state = &self.nodes[node];
             let applied =
                 state.replicas[group].as_ref().map_or(0, |replica| replica.machine.applied);
-            state.desk.cells[group].set_lease(lease_of(state.group(group), applied));
+            let lease_us = lease_of(state.group(group), applied);
+            let cell = &state.desk.cells[group];
+            if touched.contains(&id_of(group)) {
+                cell.set_lease(lease_us);
+            } else if cell.may_read(lease_us) || lease_us > 0 && !cell.may_read(lease_us - 1) {
+                self.watch.note(format!("node {node}: the lease of group {group} changed untold"));
+            }
         }
     }
 

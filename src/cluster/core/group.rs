@@ -16,6 +16,7 @@
 //! arrived. Deliberately absent: bytes on the wire, files, retries of requests, when to cut a
 //! snapshot.
 
+mod calm;
 mod judge;
 mod members;
 mod ready;
@@ -269,10 +270,19 @@ impl Group {
     }
 
     /// Takes in what happened at the local time `now_us`, and adds to `out` what is to be done.
-    pub fn step(&mut self, now_us: u64, input: Input, out: &mut Vec<Output>) {
+    /// False if role, log, lease and reads are what they were before.
+    pub fn step(&mut self, now_us: u64, input: Input, out: &mut Vec<Output>) -> bool {
         match input {
-            Input::Tick => self.tick(now_us),
-            Input::Receive(message) => self.receive(now_us, message, out),
+            Input::Tick => {
+                if self.passes_calmly(now_us, out) {
+                    return false;
+                }
+            }
+            Input::Receive(message) => {
+                if self.hears_calmly(now_us, message, out) {
+                    return false;
+                }
+            }
             Input::Propose(requests) => self.propose(now_us, requests, out),
             Input::Read(ticket, mode) => self.read(now_us, ticket, mode, out),
             Input::Persisted(token) => self.persisted(token, out),
@@ -284,6 +294,7 @@ impl Group {
             Input::Reading => self.read_us = Some(now_us),
         }
         self.settle(now_us, out);
+        true
     }
 
     /// Wall time is so far ahead of the local time; log time is drawn towards it (C4).
@@ -343,18 +354,20 @@ impl Group {
     }
 
     /// Ticks never catch up after a stall: a burst of them would end what others rely on (C6).
-    fn tick(&mut self, now_us: u64) {
+    /// True if something may have come of it.
+    fn tick(&mut self, now_us: u64) -> bool {
         if now_us < self.ticked_us + GROUP_TICK_US {
-            return;
+            return false;
         }
         self.ticked_us = now_us;
         let raft = &self.raw.raft;
         let campaigns = !self.leads() && raft.election_elapsed + 1 >= self.campaign_ticks;
         if campaigns && (self.silence.holds(now_us) || !self.may_help()) {
-            return;
+            return false;
         }
-        self.raw.tick();
+        let is_ready = self.raw.tick();
         self.resend_snapshots();
+        is_ready
     }
 
     /// The library waits for a report of what became of a snapshot, and would wait for ever for one

@@ -41,6 +41,7 @@ pub mod replace;
 pub mod slots;
 pub mod table;
 pub mod tail;
+pub mod touched;
 
 pub use group::{Group, Input, Output};
 pub use node::{Node, NodeConfig, NodeInput, NodeOutput};

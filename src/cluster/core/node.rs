@@ -29,6 +29,7 @@ use super::group::{Checkpoint, Group, Input, Output, Persist, Request, Role, Sta
 use super::log::{Birth, Identity, NodeStart, Places, Record, Stored};
 use super::message::{GroupId, META, NodeId, PeerMessage, Stage, node_id};
 use super::table::Table;
+use super::touched::GroupSet;
 use crate::limits::{CLUSTER_GROUPS, NODE_RECORD_BYTES};
 use crate::util::rng::SplitMix64;
 pub use io::{Event, NodeConfig, NodeError, NodeInput, NodeOutput, Reason};
@@ -96,6 +97,8 @@ pub struct Node {
     table: Option<Arc<Table>>,
     meta: Option<Meta>,
     replicas: BTreeMap<GroupId, Replica>,
+    /// Data groups that may be another than when they were looked at last.
+    touched: GroupSet,
     removed: BTreeSet<(GroupId, u64)>,
     /// Group and node of each replica that the table knows.
     homes: HashMap<u64, (GroupId, NodeId)>,
@@ -138,6 +141,7 @@ impl Node {
             table: None,
             meta: None,
             replicas: BTreeMap::new(),
+            touched: GroupSet::default(),
             removed: start.removed,
             homes: HashMap::new(),
             log: Log { number: start.last, ..Log::default() },
@@ -246,6 +250,12 @@ impl Node {
         self.replicas.iter().map(|(&group, replica)| (group, &replica.core))
     }
 
+    /// The data groups of which role, log, lease or reads may be other than at the last call, those
+    /// that came and went among them.
+    pub fn take_touched(&mut self) -> GroupSet {
+        std::mem::take(&mut self.touched)
+    }
+
     /// The node on which a replica lives, as far as the table knows it.
     pub fn home_of(&self, replica: u64) -> Option<NodeId> {
         self.homes.get(&replica).map(|(_, node)| *node)
@@ -343,6 +353,7 @@ impl Node {
         let copy = snapshot.clone();
         let replica = Replica { core, told: None, places, snapshot: copy, handed_us, stated };
         self.replicas.insert(group, replica);
+        self.touched.insert(group);
         if group == META {
             self.meta = Some(Meta::of(&snapshot).ok_or(NodeError::Table)?);
         } else {
@@ -382,7 +393,9 @@ impl Node {
         while let Some(input) = next.take().or_else(|| inputs.pop_front()) {
             let Some(replica) = self.replicas.get_mut(&group) else { return false };
             let mut outputs = std::mem::take(&mut self.scratch);
-            replica.core.step(now_us, input, &mut outputs);
+            if replica.core.step(now_us, input, &mut outputs) {
+                self.touched.insert(group);
+            }
             for output in outputs.drain(..) {
                 if group == META {
                     self.obey_meta(now_us, output, &mut inputs, out);
@@ -477,7 +490,7 @@ mod tests {
     use crate::cluster::core::message::Control;
     use crate::cluster::core::reads::ReadMode;
     use crate::cluster::core::table::{Addresses, Member};
-    use crate::limits::NODE_KEEP_US;
+    use crate::limits::{GROUP_ELECTION_TICKS, NODE_KEEP_US};
     use raft::StateRole;
 
     /// Three nodes whose disks and net are as fast as they are reliable.
@@ -942,6 +955,26 @@ mod tests {
         trio.pass(40);
         assert_eq!(trio.nodes[0].table().cloned(), table);
         assert!((0..3).all(|at| trio.applied[at].contains(&(5, 3, vec![]))), "applied once more");
+    }
+
+    #[test]
+    fn a_group_in_which_nothing_happens_is_not_touched() {
+        let mut trio = Trio::led();
+        trio.pass(40);
+        let touched = |trio: &mut Trio| -> Vec<Vec<GroupId>> {
+            trio.nodes.iter_mut().map(|node| node.take_touched().collect()).collect()
+        };
+        touched(&mut trio);
+        trio.pass(40);
+        assert_eq!(touched(&mut trio), vec![Vec::<GroupId>::new(); 3], "heartbeats change nothing");
+        let leader = trio.leader(5)[0];
+        trio.step(leader, write(5, 77));
+        assert_eq!(touched(&mut trio), vec![vec![5]; 3]);
+        trio.step(leader, NodeInput::Reading(5));
+        touched(&mut trio);
+        trio.pass(2 * GROUP_ELECTION_TICKS - 1);
+        assert_eq!(touched(&mut trio)[leader], [5], "its lease is kept up");
+        assert!(trio.nodes[leader].group(5).unwrap().lease_until_us() > trio.now_us);
     }
 
     #[test]

@@ -55,8 +55,6 @@ pub struct GroupCell {
     log_time_ms: AtomicU64,
     /// The node that leads, as far as is known; 0: none.
     leader: AtomicU64,
-    /// Workers have read the group since the driver looked.
-    is_read: AtomicBool,
 }
 
 impl GroupCell {
@@ -103,20 +101,6 @@ impl GroupCell {
     /// Another node leads.
     pub fn set_leader(&self, node: u64) {
         self.leader.store(node, Ordering::Relaxed);
-    }
-
-    /// The group is read under its lease.
-    #[inline]
-    fn note_read(&self) {
-        // A look first: the line is shared.
-        if !self.is_read.load(Ordering::Relaxed) {
-            self.is_read.store(true, Ordering::Relaxed);
-        }
-    }
-
-    /// Whether it was read since the last call.
-    pub fn take_read(&self) -> bool {
-        self.is_read.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -248,6 +232,8 @@ pub struct Gateway {
     /// The port that answers where keys are.
     pub redirect_port: u16,
     groups: Box<[CachePadded<GroupCell>]>,
+    /// A bit for each group that workers have read since the driver looked.
+    read: CachePadded<AtomicU64>,
     inbox: Mutex<Vec<Submission>>,
     bell: EventFd,
     view: Mutex<Arc<View>>,
@@ -268,6 +254,7 @@ impl Gateway {
             me,
             redirect_port,
             groups: (0..CLUSTER_GROUPS).map(|_| CachePadded::default()).collect(),
+            read: CachePadded::default(),
             inbox: Mutex::default(),
             bell: EventFd::new()?,
             view: Mutex::default(),
@@ -283,6 +270,24 @@ impl Gateway {
     #[inline]
     pub fn group(&self, group: u16) -> &GroupCell {
         &self.groups[usize::from(group)]
+    }
+
+    /// A group is read under its lease.
+    #[inline]
+    fn note_read(&self, group: u16) {
+        let bit = 1 << group;
+        // A look first: the line is shared.
+        if self.read.load(Ordering::Relaxed) & bit == 0 {
+            self.read.fetch_or(bit, Ordering::Relaxed);
+        }
+    }
+
+    /// The groups that were read since the last call, a bit for each.
+    pub fn take_read(&self) -> u64 {
+        match self.read.load(Ordering::Relaxed) {
+            0 => 0,
+            _ => self.read.swap(0, Ordering::Relaxed),
+        }
     }
 
     /// Whether every group has a leader, as far as this node knows.
@@ -327,9 +332,10 @@ impl Gateway {
         self.progress.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The groups are further now.
-    pub fn set_progress(&self, progress: Vec<Progress>) {
-        *self.progress.lock().unwrap_or_else(PoisonError::into_inner) = progress;
+    /// These groups are further now.
+    pub fn set_progress(&self, groups: impl Iterator<Item = (u16, Progress)>) {
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.for_each(|(group, of_group)| progress[usize::from(group)] = of_group);
     }
 
     /// How far things are.

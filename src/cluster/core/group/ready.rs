@@ -82,8 +82,7 @@ impl Group {
             return;
         }
         let term = self.raw.raft.term;
-        let is_read = self.read_us.is_some_and(|at| now_us < at + GROUP_READ_IDLE_US);
-        let renews = is_read
+        let renews = self.was_read_lately(now_us)
             && !self.lease.is_ended(term)
             && !self.reads.has_round()
             && self.lease.until_us(term) < now_us + GROUP_LEASE_US / 2;
@@ -91,6 +90,10 @@ impl Group {
             let context = self.reads.begin(term, now_us);
             self.raw.read_index(context);
         }
+    }
+
+    pub(super) fn was_read_lately(&self, now_us: u64) -> bool {
+        self.read_us.is_some_and(|at| now_us < at + GROUP_READ_IDLE_US)
     }
 
     fn take_ready(&mut self, now_us: u64, out: &mut Vec<Output>) {

@@ -81,6 +81,7 @@ impl Node {
         self.log.tokens.retain(|(of, _)| *of != group);
         self.removed.insert((group, replica));
         self.replicas.remove(&group);
+        self.touched.insert(group);
         if group == META {
             self.meta = None;
         } else {

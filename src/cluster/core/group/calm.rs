@@ -1,0 +1,80 @@
+//! What a replica hears and does all the time though nothing happens: time that passes, heartbeats,
+//! and the answers to them. That takes most of an idle node's time, so it is told apart from all
+//! else: nothing is looked for that cannot have come of it.
+//!
+//! ```text
+//!   leader    tick: nothing, or heartbeats            answer of who has the whole log: nothing
+//!   follower  tick: nothing before it campaigns       heartbeat that tells nothing new: an answer
+//! ```
+//!
+//! The library does its part of it as always; what is spared is looking whether it has something
+//! ready. Invariants: behind each step the library has nothing ready, so where none of the above
+//! makes something ready, there is nothing; a leader that is read looks at its lease at every step
+//! (C5).
+
+use super::*;
+
+impl Group {
+    /// Lets time pass. True if at most heartbeats came of it, which are in `out`.
+    pub(super) fn passes_calmly(&mut self, now_us: u64, out: &mut Vec<Output>) -> bool {
+        let led = self.leads();
+        let is_ready = self.tick(now_us);
+        if !led {
+            return !is_ready;
+        }
+        let is_calm = self.leads() && self.awaited.is_empty() && !self.is_read(now_us);
+        if is_calm {
+            self.send_at_once(out);
+        }
+        is_calm
+    }
+
+    /// Takes in a message. True if at most the answer to a heartbeat came of it, which is in `out`.
+    pub(super) fn hears_calmly(
+        &mut self,
+        now_us: u64,
+        message: Message,
+        out: &mut Vec<Output>,
+    ) -> bool {
+        let is_calm = self.says_nothing_new(now_us, &message);
+        self.receive(now_us, message, out);
+        if is_calm {
+            self.send_at_once(out);
+        }
+        is_calm
+    }
+
+    fn says_nothing_new(&self, now_us: u64, message: &Message) -> bool {
+        let raft = &self.raw.raft;
+        if message.term != raft.term || !message.context.is_empty() {
+            return false;
+        }
+        match message.get_msg_type() {
+            MessageType::MsgHeartbeat => {
+                // What is answered while something is being written waits for that.
+                raft.state == StateRole::Follower
+                    && raft.leader_id == message.from
+                    && message.commit <= raft.raft_log.committed
+                    && self.held.is_empty()
+            }
+            MessageType::MsgHeartbeatResponse => {
+                let last = raft.raft_log.last_index();
+                let has_all = raft.prs().get(message.from).is_some_and(|progress| {
+                    progress.state == ProgressState::Replicate && progress.matched == last
+                });
+                self.leads() && has_all && !self.is_read(now_us)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether this leader is being read, so that its lease is to be looked at.
+    fn is_read(&self, now_us: u64) -> bool {
+        self.was_read_lately(now_us) || self.reads.wants_round()
+    }
+
+    fn send_at_once(&mut self, out: &mut Vec<Output>) {
+        out.extend(self.raw.raft.msgs.drain(..).map(Output::Send));
+        debug_assert!(!self.raw.has_ready(), "calm, and yet something is ready");
+    }
+}
