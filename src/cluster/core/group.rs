@@ -30,7 +30,7 @@ use super::tail::Tail;
 use crate::limits::*;
 pub use judge::Wrong;
 use raft::eraftpb::{ConfState, Entry, HardState, Message, MessageType, Snapshot};
-use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
+use raft::{Config, RawNode, StateRole};
 use ready::Held;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Deref;
@@ -351,38 +351,6 @@ impl Group {
     /// True if this replica leads.
     pub fn leads(&self) -> bool {
         self.raw.raft.state == StateRole::Leader
-    }
-
-    /// Ticks never catch up after a stall: a burst of them would end what others rely on (C6).
-    /// True if something may have come of it.
-    fn tick(&mut self, now_us: u64) -> bool {
-        if now_us < self.ticked_us + GROUP_TICK_US {
-            return false;
-        }
-        self.ticked_us = now_us;
-        let raft = &self.raw.raft;
-        let campaigns = !self.leads() && raft.election_elapsed + 1 >= self.campaign_ticks;
-        if campaigns && (self.silence.holds(now_us) || !self.may_help()) {
-            return false;
-        }
-        let is_ready = self.raw.tick();
-        self.resend_snapshots();
-        is_ready
-    }
-
-    /// The library waits for a report of what became of a snapshot, and would wait for ever for one
-    /// that was lost, or whose receiver was. Sending it again does no harm.
-    fn resend_snapshots(&mut self) {
-        if !self.leads() && self.awaited.is_empty() {
-            return;
-        }
-        let replicas = self.raw.raft.prs().iter().filter(|_| self.leads());
-        let awaited = replicas.filter(|(_, progress)| progress.state == ProgressState::Snapshot);
-        let ticks = |id: &u64| self.awaited.get(id).map_or(0, |ticks| ticks + 1);
-        self.awaited = awaited.map(|(id, _)| (*id, ticks(id))).collect();
-        for (&id, _) in self.awaited.iter().filter(|(_, ticks)| **ticks >= GROUP_SNAPSHOT_TICKS) {
-            self.raw.report_snapshot(id, SnapshotStatus::Failure);
-        }
     }
 
     fn receive(&mut self, now_us: u64, message: Message, out: &mut Vec<Output>) {

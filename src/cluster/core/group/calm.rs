@@ -13,6 +13,7 @@
 //! (C5).
 
 use super::*;
+use raft::{ProgressState, SnapshotStatus};
 
 impl Group {
     /// Lets time pass. True if at most heartbeats came of it, which are in `out`.
@@ -27,6 +28,38 @@ impl Group {
             self.send_at_once(out);
         }
         is_calm
+    }
+
+    /// Ticks never catch up after a stall: a burst of them would end what others rely on (C6).
+    /// True if something may have come of it.
+    fn tick(&mut self, now_us: u64) -> bool {
+        if now_us < self.ticked_us + GROUP_TICK_US {
+            return false;
+        }
+        self.ticked_us = now_us;
+        let raft = &self.raw.raft;
+        let campaigns = !self.leads() && raft.election_elapsed + 1 >= self.campaign_ticks;
+        if campaigns && (self.silence.holds(now_us) || !self.may_help()) {
+            return false;
+        }
+        let is_ready = self.raw.tick();
+        self.resend_snapshots();
+        is_ready
+    }
+
+    /// The library waits for a report of what became of a snapshot, and would wait for ever for one
+    /// that was lost, or whose receiver was. Sending it again does no harm.
+    fn resend_snapshots(&mut self) {
+        if !self.leads() && self.awaited.is_empty() {
+            return;
+        }
+        let replicas = self.raw.raft.prs().iter().filter(|_| self.leads());
+        let awaited = replicas.filter(|(_, progress)| progress.state == ProgressState::Snapshot);
+        let ticks = |id: &u64| self.awaited.get(id).map_or(0, |ticks| ticks + 1);
+        self.awaited = awaited.map(|(id, _)| (*id, ticks(id))).collect();
+        for (&id, _) in self.awaited.iter().filter(|(_, ticks)| **ticks >= GROUP_SNAPSHOT_TICKS) {
+            self.raw.report_snapshot(id, SnapshotStatus::Failure);
+        }
     }
 
     /// Takes in a message. True if at most the answer to a heartbeat came of it, which is in `out`.
