@@ -76,8 +76,11 @@ pub struct Driver<'n> {
     listeners: Vec<OwnedFd>,
     log: GroupLog,
     lanes: Lanes,
-    /// Heartbeats that leave together.
+    /// Heartbeats and answers to them, which leave together; since how many ticks the first of them
+    /// waits, and whether they are to leave now.
     beats: BTreeMap<NodeId, Vec<Beat>>,
+    beats_waited: usize,
+    are_beats_due: bool,
     outputs: VecDeque<NodeOutput>,
     scratch: Vec<NodeOutput>,
     table: Option<Arc<Table>>,
@@ -155,6 +158,8 @@ impl<'n> Driver<'n> {
             log: GroupLog::new(log, places),
             lanes: Lanes::new(life),
             beats: BTreeMap::new(),
+            beats_waited: 0,
+            are_beats_due: false,
             outputs: first.into(),
             scratch: Vec::new(),
             table: None,
@@ -353,6 +358,7 @@ impl<'n> Driver<'n> {
         }
         self.tell_leads();
         self.shorten(now_us);
+        self.tick_beats();
     }
 
     /// Lets go of the log in front of what is needed. Where it has grown too long, the groups for
