@@ -436,7 +436,10 @@ fn a_log_stays_short_whoever_lags() {
 
 /// A number that INFO shows.
 fn info_number(client: &mut Client, field: &str) -> u64 {
-    let info = text(client.call(&["INFO", "cluster"]).ok());
+    info_of(&text(client.call(&["INFO", "cluster"]).ok()), field)
+}
+
+fn info_of(info: &str, field: &str) -> u64 {
     let line = info.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
     let value = line.unwrap_or_else(|| panic!("no {field} in {info}"));
     value.trim().parse().unwrap_or_else(|_| panic!("{field}: {value}"))
@@ -558,8 +561,30 @@ fn turn_bit(data: &std::path::Path) {
     std::fs::write(&path, bytes).expect("it can be written");
 }
 
+/// Node 1 says of itself how far it is with being filled, from its first moment to the end of that.
+fn tells_how_far_it_is(cluster: &Cluster) {
+    let mut last = None;
+    cluster.wait_until("an end of being filled", || {
+        let mut client = cluster.client(1);
+        let state = text(client.call(&["CLUSTER", "INFO"]).ok());
+        assert!(state.contains("cluster_state:"), "asked as early as this: {state}");
+        let info = text(client.call(&["INFO", "cluster"]).ok());
+        if info_of(&info, "cluster_refill_in_progress") == 0 {
+            return last.is_some();
+        }
+        let now = ["percent", "groups_done", "bytes"]
+            .map(|field| info_of(&info, &format!("cluster_refill_{field}")));
+        assert!(now[0] <= 100 && now[1] < info_of(&info, "cluster_refill_groups"), "{info}");
+        let before = last.replace(now).unwrap_or_default();
+        let goes_on = before.iter().zip(now).all(|(before, now)| now >= *before);
+        assert!(goes_on, "{before:?}, then {now:?}");
+        false
+    });
+}
+
 /// Node 1 gets all keys from the others, and one of those is not needed any more then.
 fn counts_when_filled(cluster: &mut Cluster) {
+    tells_how_far_it_is(cluster);
     cluster.wait_until("all keys on the new disk", || {
         let mut client = cluster.client(1);
         let here = (0..300).filter(|number| {
