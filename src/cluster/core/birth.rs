@@ -11,9 +11,9 @@
 //!
 //! A node says of itself only what is durable, its disk number first of all. Nobody is born before
 //! the founding table is durable on all: so whoever is born can tell it to those who were not told
-//! yet, and a crash at any moment leaves a birth that goes on. A node that lost its disk has another
-//! disk number, which the founding table does not name, so it can neither be counted as prepared nor
-//! begin with replicas of its former life.
+//! yet, and a crash at any moment leaves a birth that goes on. A node that lost its disk has
+//! another disk number, which the founding table does not name, so it can neither be counted as
+//! prepared nor begin with replicas of its former life.
 //!
 //! Deliberately absent: sending, writing, time beyond arguments.
 
