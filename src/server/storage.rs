@@ -124,8 +124,10 @@ impl Storage {
             }
         };
         std::thread::Builder::new().name("storage".into()).spawn_scoped(scope, body)?;
-        // It may have changed while the data was loaded.
-        hub.service.switching.ask();
+        if !self.follows(&hub.service) {
+            // The configuration changed while the data was loaded.
+            hub.service.switching.ask();
+        }
         Ok(())
     }
 
@@ -174,6 +176,13 @@ impl Storage {
             (false, Some(log), _) => switch_off(hub, log),
             _ => Ok(()),
         }
+    }
+
+    /// Whether directory and log are what the configuration wants.
+    fn follows(&self, node: &Node) -> bool {
+        let is_logged = node.config.values().flag("appendonly");
+        is_logged == node.durability.log().is_some()
+            && (self.data().is_some() || !is_wanted(&node.config))
     }
 
     /// Makes the configuration say what is the case.
