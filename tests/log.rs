@@ -17,6 +17,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 const SEGMENT: u64 = 1 << 20;
+const BLOCK: u64 = 4096;
 
 fn options(mode: SyncMode) -> LogOptions {
     LogOptions { mode, segment_bytes: SEGMENT, ring_bytes: 4 << 20 }
@@ -431,6 +432,31 @@ fn a_recycled_file_shows_nothing_of_its_former_life() {
     }
     assert_eq!(last, Some(value - 1));
     assert!(matches!(LogReader::open(&disk, SEGMENT, 0), Err(ReadError::Gap { .. })));
+}
+
+/// A process can be killed before the first record is written.
+#[test]
+fn a_log_that_begins_anew_says_so_before_anything_is_in_it() {
+    let disk = MemoryDisk::new();
+    let start = LogStart { start: 2 * BLOCK, generation: 1, log_id: 7 };
+    let any: Arc<dyn Disk> = Arc::new(disk.clone());
+    let log = Log::open_anew(None, any, options(SyncMode::Always), start, Box::new(|| {}));
+    let log = log.expect("opened");
+    let killed = MemoryDisk::with(disk.files());
+    let mut reader = LogReader::open(&killed, SEGMENT, BLOCK).expect("it says what it is");
+    assert!(reader.next_chunk().expect("readable").is_none());
+    assert_eq!((reader.tail().anew, reader.tail().end), (Some(2 * BLOCK), BLOCK));
+    // What is behind a snapshot of this life is read.
+    let after = append(&log, 5, 100);
+    log.kick();
+    wait("release", || log.released() >= after);
+    log.close();
+    let mut reader = LogReader::open(&disk, SEGMENT, 3 * BLOCK).expect("opened");
+    let mut seen = Vec::new();
+    while let Some(chunk) = reader.next_chunk().expect("readable") {
+        seen.extend(chunk.records().map(|record| record.meta.clock_ms));
+    }
+    assert_eq!(seen, [5]);
 }
 
 /// Commits of one block each, so that those of a file's former life lie where the next ones of

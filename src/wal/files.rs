@@ -5,9 +5,10 @@
 //! data only. A file that the log needs no more becomes the next one by another name: what it
 //! held before fails the checks of position and generation.
 
+use super::commit::CommitHeader;
 use super::log::LogStart;
 use super::names::{self, LogName, TEMPORARY};
-use crate::limits::{LOG_CHUNK_BYTES, LOG_SEGMENTS_AHEAD};
+use crate::limits::{LOG_BLOCK_BYTES, LOG_CHUNK_BYTES, LOG_COMMIT_HEADER, LOG_SEGMENTS_AHEAD};
 use crate::sys::disk::{AlignedBuf, Disk, DiskFile, OpenMode};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,7 +48,29 @@ struct State {
 }
 
 impl LogFiles {
-    pub(super) fn new(disk: Arc<dyn Disk>, segment: u64, start: LogStart) -> io::Result<LogFiles> {
+    /// Those of a log that goes on at `start`, with the first file.
+    pub(super) fn open(disk: Arc<dyn Disk>, segment: u64, start: LogStart) -> io::Result<LogFiles> {
+        let files = LogFiles::new(disk, segment, start)?;
+        files.prepare_one()?;
+        Ok(files)
+    }
+
+    /// Those of a log that begins anew at `start`: in front of its first file lies a commit of one
+    /// block that says so. The file has that before it has its name, for one that does not say
+    /// what it follows upon is refused.
+    pub(super) fn open_anew(
+        disk: Arc<dyn Disk>,
+        segment: u64,
+        start: LogStart,
+    ) -> io::Result<LogFiles> {
+        let files = LogFiles::new(disk, segment, start)?;
+        let name = LogName { start: start.start, generation: start.generation };
+        let front = anew(start);
+        files.know(name, files.make_new(name, files.end_of(name.start) - name.start, &front)?);
+        Ok(files)
+    }
+
+    fn new(disk: Arc<dyn Disk>, segment: u64, start: LogStart) -> io::Result<LogFiles> {
         let state = State { generation: start.generation, open: Vec::new(), obsolete: 0 };
         let first = names::list(&*disk)?.first().map_or(start.start, |(name, _)| name.start);
         Ok(LogFiles {
@@ -115,13 +138,16 @@ impl LogFiles {
     }
 
     fn add(&self, name: LogName) -> io::Result<()> {
+        let file = self.make(name, self.end_of(name.start) - name.start)?;
+        self.know(name, file);
+        Ok(())
+    }
+
+    fn know(&self, name: LogName, file: Box<dyn DiskFile>) {
         let end = self.end_of(name.start);
-        let file: Arc<dyn DiskFile> = self.make(name, end - name.start)?.into();
-        let mut state = self.lock();
-        state.open.push(LogFile { name, end, file });
+        self.lock().open.push(LogFile { name, end, file: file.into() });
         // Release: pairs with the Acquire in `end`.
         self.end.fetch_max(end, Ordering::Release);
-        Ok(())
     }
 
     /// A file called `name` that holds `len` bytes on the disk: an obsolete one, or a new one.
@@ -137,12 +163,17 @@ impl LogFiles {
             self.disk.sync()?;
             return self.disk.open(&name.text(), OpenMode::Write);
         }
+        self.make_new(name, len, &[])
+    }
+
+    /// A new file that begins with `front`.
+    fn make_new(&self, name: LogName, len: u64, front: &[u8]) -> io::Result<Box<dyn DiskFile>> {
         // One that a crash or a full disk left behind is of no use.
         if self.disk.list()?.iter().any(|(name, _)| name == TEMPORARY) {
             self.disk.remove(TEMPORARY)?;
         }
         let file = self.disk.open(TEMPORARY, OpenMode::Create)?;
-        let filled = fill(&*file, len);
+        let filled = fill(&*file, len, front);
         if filled.is_err() {
             // The room it took is what others need now; the error that counts is the first.
             let _ = self.disk.remove(TEMPORARY);
@@ -227,19 +258,40 @@ impl LogFiles {
     }
 }
 
+/// A commit without records that opens a log anew.
+fn anew(at: LogStart) -> AlignedBuf {
+    let mut block = AlignedBuf::zeroed(LOG_BLOCK_BYTES as usize);
+    let header = CommitHeader {
+        lsn: at.start,
+        len: LOG_BLOCK_BYTES as u32,
+        used: LOG_COMMIT_HEADER as u32,
+        synced: at.start,
+        clock_ms: 0,
+        generation: at.generation,
+        records: 0,
+        log_id: at.log_id,
+        anew: true,
+    };
+    header.seal(&mut block);
+    block
+}
+
 /// Behind the last position of a file that begins at `start`.
 pub(super) fn end_of_file(start: u64, segment: u64) -> u64 {
     (start / segment + 1) * segment
 }
 
-/// Writes `len` zeroes and syncs them.
-fn fill(file: &dyn DiskFile, len: u64) -> io::Result<()> {
+/// Writes `len` zeroes, then `front` over the first of them, and syncs it.
+fn fill(file: &dyn DiskFile, len: u64, front: &[u8]) -> io::Result<()> {
     let zeroes = AlignedBuf::zeroed(LOG_CHUNK_BYTES as usize);
     let mut at = 0;
     while at < len {
         let piece = (len - at).min(LOG_CHUNK_BYTES);
         file.write_at(&zeroes[..piece as usize], at)?;
         at += piece;
+    }
+    if !front.is_empty() {
+        file.write_at(front, 0)?;
     }
     file.sync()
 }

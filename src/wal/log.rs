@@ -147,8 +147,6 @@ pub struct Log {
     credit_bytes: u64,
     mode: AtomicU8,
     log_id: u64,
-    /// Where the log began anew: the commit there says so.
-    anew_at: Option<u64>,
     durable: Watermark,
     written: Watermark,
     clock_ms: AtomicU64,
@@ -192,7 +190,8 @@ impl Log {
         progress: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Arc<Log>> {
         let ring = Arc::new(LogRing::new(shape(&options), start.start));
-        Log::make(ring, disk, options, start, None, progress)?.started()
+        let files = LogFiles::open(disk, options.segment_bytes, start)?;
+        Log::make(ring, files, options, start, progress)?.started()
     }
 
     /// As [`Log::open`], for a log that something is missing in front of: a reader that comes
@@ -205,6 +204,8 @@ impl Log {
         start: LogStart,
         progress: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Arc<Log>> {
+        let files = LogFiles::open_anew(disk, options.segment_bytes, start)?;
+        let start = LogStart { start: start.start + LOG_BLOCK_BYTES, ..start };
         let ring = match closed {
             Some(closed) => {
                 closed.ring.restart(start.start);
@@ -212,20 +213,17 @@ impl Log {
             }
             None => Arc::new(LogRing::new(shape(&options), start.start)),
         };
-        Log::make(ring, disk, options, start, Some(start.start), progress)?.started()
+        Log::make(ring, files, options, start, progress)?.started()
     }
 
     /// A log that nobody writes yet.
     fn make(
         ring: Arc<LogRing>,
-        disk: Arc<dyn Disk>,
+        files: LogFiles,
         options: LogOptions,
         start: LogStart,
-        anew_at: Option<u64>,
         progress: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Arc<Log>> {
-        let files = LogFiles::new(disk, options.segment_bytes, start)?;
-        files.prepare_one()?;
         files.drop_stale()?;
         let shared = Shared {
             open: start.start,
@@ -248,7 +246,6 @@ impl Log {
             credit_bytes: append::credit_bytes(&options),
             mode: AtomicU8::new(options.mode as u8),
             log_id: start.log_id,
-            anew_at,
             durable: Watermark::new(start.start),
             written: Watermark::new(start.start),
             clock_ms: AtomicU64::new(0),

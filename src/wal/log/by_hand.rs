@@ -2,6 +2,7 @@
 //! after its files. So a simulation decides what happens between the beginning of a write and its
 //! end; ring, commits, files, rescue and positions are those of every log.
 
+use super::super::files::LogFiles;
 use super::{Flight, Health, Log, LogOptions, LogStart, SyncMode};
 use crate::sync::log_ring::Closed;
 use crate::sys::disk::Disk;
@@ -23,7 +24,8 @@ impl Log {
         start: LogStart,
     ) -> io::Result<Arc<Log>> {
         let ring = Arc::new(super::LogRing::new(super::shape(&options), start.start));
-        Log::make(ring, disk, options, start, None, Box::new(|| {}))
+        let files = LogFiles::open(disk, options.segment_bytes, start)?;
+        Log::make(ring, files, options, start, Box::new(|| {}))
     }
 
     /// Writes the next commit, if no write is under way. Without records there is one only if

@@ -112,7 +112,8 @@ mod tests {
         let counted = Arc::clone(&rung);
         let progress = Box::new(move || _ = counted.fetch_add(1, Ordering::Relaxed));
         let ring = Arc::new(LogRing::new(shape(&options), start.start));
-        let log = Log::make(ring, disk, options, start, None, progress).unwrap();
+        let files = LogFiles::open(disk, options.segment_bytes, start).unwrap();
+        let log = Log::make(ring, files, options, start, progress).unwrap();
         log.look_after();
         assert_eq!(rung.load(Ordering::Relaxed), 1, "there is room for more now");
         log.look_after();

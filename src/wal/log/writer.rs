@@ -222,7 +222,7 @@ impl Log {
             generation: file.name.generation,
             records: commit.records as u32,
             log_id: self.log_id,
-            anew: self.anew_at == Some(commit.start),
+            anew: false,
         };
         header.seal(bytes);
         let started_ns = clock::monotonic_ns();
