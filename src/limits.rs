@@ -3,8 +3,10 @@
 //! A queue, loop, buffer or connection that is bounded elsewhere is a bug of that place: the
 //! bound belongs here, with a sentence on what happens when it is reached.
 
+mod bench;
 mod cluster;
 
+pub use bench::*;
 pub use cluster::*;
 
 /// Shards of the keyspace. `shard = hash_slot >> 5` for the life of the data.
@@ -361,40 +363,6 @@ pub const DUMP_ARGS_MAX: usize = 16;
 /// disk that was full), and whether a sync is due.
 pub const LOG_UPKEEP_MS: u64 = 100;
 
-/// Connections that `dse-bench` opens at most.
-pub const BENCH_CLIENTS_MAX: usize = 100_000;
-/// Requests that a connection of `dse-bench` has under way at most.
-pub const BENCH_PIPELINE_MAX: usize = 100_000;
-/// Bytes that `dse-bench` renders for one send, unless a single request is longer.
-pub const BENCH_SEND_BYTES: usize = 64 * 1024;
-/// Bytes that `dse-bench` receives at once.
-pub const BENCH_RECEIVE_BYTES: usize = 256 * 1024;
-/// Keys that a connection of `dse-bench` writes at once before replies are verified.
-pub const BENCH_FILL_BATCH: u64 = 64;
-/// Bytes of a line of a reply; `dse-bench` takes a longer one for no reply.
-pub const BENCH_REPLY_LINE_MAX: usize = 64 * 1024;
-/// Bytes of a reply to a question of `dse-bench`; a longer one is an error.
-pub const BENCH_ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Levels of lists in a reply to a question of `dse-bench`; more are an error.
-pub const BENCH_ANSWER_DEPTH_MAX: usize = 32;
-/// Bad clients of `dse-bench clients --abuse`: those that read slowly, not at all, and those that
-/// begin a request and leave it there.
-pub const BENCH_ABUSE_SLOW_READERS: usize = 50;
-/// See `BENCH_ABUSE_SLOW_READERS`.
-pub const BENCH_ABUSE_UNREAD: usize = 50;
-/// See `BENCH_ABUSE_SLOW_READERS`.
-pub const BENCH_ABUSE_HALF_SENT: usize = 200;
-/// Bytes of requests that a bad client of `dse-bench` sends at most.
-pub const BENCH_ABUSE_REQUEST_BYTES: usize = 17 * 1024 * 1024;
-/// Bytes of the value that bad clients of `dse-bench` ask for again and again.
-pub const BENCH_ABUSE_VALUE_BYTES: usize = 1024;
-/// Bytes that a slow reader of `dse-bench` takes at once.
-pub const BENCH_ABUSE_SIP_BYTES: usize = 4096;
-/// Requests under way on the connection of `dse-bench clients --heavy`.
-pub const BENCH_HEAVY_PIPELINE: usize = 1000;
-/// Runs of one report of `dse-bench`; a sweep of more is refused.
-pub const BENCH_RUNS_MAX: usize = 100_000;
-
 /// Data groups of a cluster: each has its own log and leader, and 256 hash slots.
 pub const CLUSTER_GROUPS: usize = 64;
 /// Nodes that hold each group.
@@ -473,7 +441,6 @@ const _: () = assert!(SHARDS.is_multiple_of(CLUSTER_GROUPS));
 const _: () = assert!(GROUP_LEASE_US * 11 < GROUP_ELECTION_US * 10);
 const _: () = assert!(GROUP_CAMPAIGN_TICKS_MIN > GROUP_ELECTION_TICKS);
 const _: () = assert!(GROUP_HEARTBEAT_TICKS < GROUP_ELECTION_TICKS);
-const _: () = assert!(BENCH_SEND_BYTES < BENCH_ABUSE_REQUEST_BYTES);
 const _: () = assert!(HASH_SLOTS == SHARDS * 32);
 const _: () = assert!((BUCKET_SLOTS + 1) * 8 == 64);
 const _: () = assert!(SEGMENT_BUCKETS * 64 == 4096);

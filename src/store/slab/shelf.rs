@@ -137,8 +137,8 @@ impl Slabs {
         (self.totals.out.load(Relaxed), slack.max(0) as u64 + kept)
     }
 
-    /// Marks those of at most `budget` spans from the number `at` on of whose slots one in `part` is
-    /// free, and which are worth emptying. Where to go on, `None` behind the last span.
+    /// Marks those of at most `budget` spans from the number `at` on of whose slots one in `part`
+    /// is free, and which are worth emptying. Where to go on, `None` behind the last span.
     pub fn mark_sparse(&self, at: usize, budget: usize, part: usize) -> Option<usize> {
         self.visit(at, budget, &mut |shelf, span, class| {
             let free = span.begun() - span.out();
