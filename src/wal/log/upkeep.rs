@@ -90,7 +90,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{LogOptions, LogRing, LogStart, shape};
+    use super::super::{LogFiles, LogOptions, LogRing, LogStart, shape};
     use super::*;
     use crate::limits::LOG_CHUNK_BYTES;
     use crate::sys::disk::Directory;
