@@ -7,10 +7,10 @@
 //! What else is resident (the program, the ring of the log, what the allocator holds back) is
 //! measured ten times a second and counts for half of the limit at most, of what is above
 //! `MAXMEMORY_FOR_DATA`; limbo for a 32nd, because it goes by itself. Holes in the slabs count for
-//! a 16th: evicting makes more of them, and compaction gives them back. What FLUSHALL left is given
-//! back before a key goes for it. A command that needs memory makes room first, so those who bring
-//! data pay for it, also by compacting where holes stand in the way; a tick goes on where the limit
-//! was lowered.
+//! a 16th or 4 MiB, and no more than half either: evicting makes more of them, and compaction gives
+//! them back. What FLUSHALL left is given back before a key goes for it. A command that needs
+//! memory makes room first, so those who bring data pay for it, also by compacting where holes stand
+//! in the way; a tick goes on where the limit was lowered.
 //!
 //! Each eviction is a record of its own in the log, a DEL (rule E3): replaying never evicts.
 //!
@@ -88,7 +88,7 @@ impl Room {
     /// Bytes that are resident beside data, holes and buffers, and how many of them count.
     pub fn beside(&self, limit: u64) -> (u64, u64) {
         let beside = self.beside.load(Relaxed);
-        (beside, beside.min(limit.saturating_sub(MAXMEMORY_FOR_DATA) / BESIDE_PART))
+        (beside, beside.min(half_above(limit)))
     }
 
     fn next_shard(&self) -> u16 {
@@ -97,9 +97,6 @@ impl Room {
     }
 }
 
-/// What is resident beside data counts for the limit, less what is the data's alone, divided by
-/// this at most.
-const BESIDE_PART: u64 = 2;
 /// Holes in the slabs count for the limit divided by this at most, or for what is not compacted.
 const HOLES_PART: u64 = 16;
 /// Limbo counts for the limit divided by this at most.
@@ -111,13 +108,18 @@ const FAR_PART: u64 = 128;
 /// Above the limit by this part of it, a request goes on making room beyond its share.
 const OVER_PART: u64 = 20;
 
+/// What is resident beside data counts for so much at most: half of what is not the data's alone.
+fn half_above(limit: u64) -> u64 {
+    limit.saturating_sub(MAXMEMORY_FOR_DATA) / 2
+}
+
 /// Bytes above `maxmemory`; 0 when there is none or it is not reached.
 pub fn excess(node: &Node) -> u64 {
     match node.config.hot.maxmemory() {
         0 => 0,
         limit => {
-            let holes = holes(node).min(COMPACT_SLACK_MIN.max(limit / HOLES_PART));
-            (counted(node, limit) + holes).saturating_sub(limit)
+            let most = COMPACT_SLACK_MIN.max(limit / HOLES_PART).min(half_above(limit));
+            (counted(node, limit) + holes(node).min(most)).saturating_sub(limit)
         }
     }
 }
