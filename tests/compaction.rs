@@ -113,7 +113,8 @@ fn read(store: &Store, seed: u64, done: &AtomicBool) -> u64 {
 fn compact(store: &Store) {
     let mut workers: Vec<Compactor> =
         (0..WORKERS).map(|worker| Compactor::new(worker, WORKERS)).collect();
-    for _ in 0..400 {
+    // A minute of ticks.
+    for _ in 0..600 {
         for worker in &mut workers {
             let mut segments = 0;
             worker.tick(store, false, &mut || {
