@@ -9,8 +9,8 @@
 //! `MAXMEMORY_FOR_DATA`; limbo for a 32nd, because it goes by itself. Holes in the slabs count for
 //! a 16th or 4 MiB, and no more than half either: evicting makes more of them, and compaction gives
 //! them back. What FLUSHALL left is given back before a key goes for it. A command that needs
-//! memory makes room first, so those who bring data pay for it, also by compacting where holes stand
-//! in the way; a tick goes on where the limit was lowered.
+//! memory makes room first, so those who bring data pay for it, also by compacting where holes
+//! stand in the way; a tick goes on where the limit was lowered.
 //!
 //! Each eviction is a record of its own in the log, a DEL (rule E3): replaying never evicts.
 //!
