@@ -9,7 +9,7 @@ use super::listen;
 use super::logging::Logging;
 use super::pidfile::PidFile;
 use super::recovery::DataDirectory;
-use super::storage::Storage;
+use super::storage::{self, Storage};
 use super::{descriptors, facts, progress};
 use crate::commands::{Identity, Node, NodeHub, random_seed};
 use crate::config::threads::{self, Machine, Workers};
@@ -134,6 +134,7 @@ fn serve(
     traces: Traces,
 ) -> Result<(), StartError> {
     let mut traces = Some(traces);
+    storage::follow_config(hub);
     std::thread::scope(|scope| {
         start_workers(scope, hub)?;
         // Clients that come early are told how far the data is loaded.

@@ -107,7 +107,6 @@ impl Storage {
         scope: &'scope Scope<'scope, 'env>,
         hub: &'env Arc<NodeHub>,
     ) -> io::Result<()> {
-        follow_config(hub);
         self.write_snapshots(scope, hub)?;
         let body = move || {
             let node = &hub.service;
@@ -124,10 +123,6 @@ impl Storage {
             }
         };
         std::thread::Builder::new().name("storage".into()).spawn_scoped(scope, body)?;
-        if !self.follows(&hub.service) {
-            // The configuration changed while the data was loaded.
-            hub.service.switching.ask();
-        }
         Ok(())
     }
 
@@ -178,13 +173,6 @@ impl Storage {
         }
     }
 
-    /// Whether directory and log are what the configuration wants.
-    fn follows(&self, node: &Node) -> bool {
-        let is_logged = node.config.values().flag("appendonly");
-        is_logged == node.durability.log().is_some()
-            && (self.data().is_some() || !is_wanted(&node.config))
-    }
-
     /// Makes the configuration say what is the case.
     fn take_back(&self, node: &Node) {
         let log: &[u8] = if node.durability.log().is_some() { b"yes" } else { b"no" };
@@ -204,8 +192,9 @@ fn is_wanted(config: &Config) -> bool {
     values.flag("appendonly") || !values.save_rules().is_empty()
 }
 
-/// Notes changes for the thread that follows them.
-fn follow_config(hub: &Arc<NodeHub>) {
+/// Notes changes for the thread that follows them. To be called before there are clients: who
+/// changes something before that thread runs waits for it.
+pub(super) fn follow_config(hub: &Arc<NodeHub>) {
     let config = &hub.service.config;
     let weak = Arc::downgrade(hub);
     config.on_change(&["appendonly", "save"], move |_| {
