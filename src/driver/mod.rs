@@ -14,9 +14,11 @@
 //! | [`aside`] | a log that is damaged is set aside |
 //! | `obey` | doing what the core and the lanes want done |
 //! | [`lanes`] | requests on their way |
+//! | [`beats`] | heartbeats and answers to them, which leave together |
 //! | `links` | connections to other nodes |
 //! | [`log`] | the groups' log inside the write-ahead log |
 //! | `refill` | how far the node is with being filled again |
+//! | [`shorten`] | keeping the log short |
 //! | `status` | what is told to CLUSTER and INFO |
 //! | `state` | groups as this node has them: applied, cut, restored |
 //!
@@ -25,39 +27,42 @@
 //! from it leaves this node. Deliberately absent: what a request means, and every decision.
 
 pub mod aside;
+pub mod beats;
 pub mod lanes;
 mod links;
 pub mod log;
 mod obey;
 mod refill;
 mod setup;
+pub mod shorten;
 mod state;
 mod status;
 
 pub use setup::{DriverError, Setup};
 pub use state::lease_of;
 
-use crate::cluster::core::message::{GroupId, META, NodeId, PeerMessage};
+use crate::cluster::core::message::{GroupId, NodeId, PeerMessage};
 use crate::cluster::core::node::{Node, NodeInput, NodeOutput};
 use crate::cluster::core::table::Table;
 use crate::cluster::core::touched::GroupSet;
 use crate::cluster::core::{Group, StateRole};
-use crate::cluster::wire::beat::Beat;
 use crate::cluster::wire::message::Message;
 use crate::commands::NodeHub;
 use crate::commands::cluster::{Gateway, lease_clock_us};
 use crate::limits::{
-    CLUSTER_EVENTS, CLUSTER_GROUPS, CLUSTER_HAND_OVER_US, CLUSTER_LOG_BYTES, CLUSTER_SHORTEN_BYTES,
-    CLUSTER_SHORTEN_US, GROUP_TICK_US, LOG_RING_BYTES, PEER_ACCEPTS,
+    CLUSTER_EVENTS, CLUSTER_GROUPS, CLUSTER_HAND_OVER_US, CLUSTER_LOG_BYTES, GROUP_TICK_US,
+    LOG_RING_BYTES, PEER_ACCEPTS,
 };
 use crate::sys::disk::Disk;
 use crate::sys::epoll::{Epoll, Events, Interest};
 use crate::sys::socket;
 use crate::wal::{Log, LogOptions, SyncMode};
+use beats::Beats;
 use lanes::{Lanes, Leader};
 use links::{LinkEvent, Links, PeerAddress};
 use log::{GroupLog, Recovered};
 use refill::Refill;
+use shorten::Shortening;
 use state::States;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -76,11 +81,7 @@ pub struct Driver<'n> {
     listeners: Vec<OwnedFd>,
     log: GroupLog,
     lanes: Lanes,
-    /// Heartbeats and answers to them, which leave together; since how many ticks the first of them
-    /// waits, and whether they are to leave now.
-    beats: BTreeMap<NodeId, Vec<Beat>>,
-    beats_waited: usize,
-    are_beats_due: bool,
+    beats: Beats,
     outputs: VecDeque<NodeOutput>,
     scratch: Vec<NodeOutput>,
     table: Option<Arc<Table>>,
@@ -100,21 +101,6 @@ pub struct Driver<'n> {
     is_broken: bool,
     /// The disk and the cluster of a log that was set aside, until the new one has a record.
     aside: Option<(Arc<dyn Disk>, u64)>,
-}
-
-/// How far the node is with making its log shorter.
-#[derive(Default)]
-struct Shortening {
-    /// Nothing is done before.
-    next_us: u64,
-    /// Where the log ended when stating everything anew was begun last.
-    stated_at: u64,
-    /// The last record in front of that, while it goes on.
-    since: Option<u64>,
-    /// How often it was done.
-    count: u64,
-    /// What the log is needed for may be another than at the last look.
-    is_due: bool,
 }
 
 impl<'n> Driver<'n> {
@@ -157,9 +143,7 @@ impl<'n> Driver<'n> {
             listeners,
             log: GroupLog::new(log, places),
             lanes: Lanes::new(life),
-            beats: BTreeMap::new(),
-            beats_waited: 0,
-            are_beats_due: false,
+            beats: Beats::default(),
             outputs: first.into(),
             scratch: Vec::new(),
             table: None,
@@ -252,7 +236,7 @@ impl<'n> Driver<'n> {
         self.hear(now_us);
         if let Some(number) = self.log.take_durable() {
             self.step(now_us, NodeInput::Persisted(number));
-            self.shortening.is_due = true;
+            self.shortening.look_again();
             if let Some((disk, cluster)) = self.aside.take() {
                 aside::end(&*disk, cluster);
             }
@@ -358,57 +342,19 @@ impl<'n> Driver<'n> {
         }
         self.tell_leads();
         self.shorten(now_us);
-        self.tick_beats();
+        self.beats.tick();
     }
 
-    /// Lets go of the log in front of what is needed. Where it has grown too long, the groups for
-    /// whose entries it is kept are cut; where none pins it, everything is stated anew, in parts.
     fn shorten(&mut self, now_us: u64) {
-        if !std::mem::take(&mut self.shortening.is_due) {
+        if !self.shortening.is_due() {
             return;
         }
-        let (needed, pinned_by) = self.core.needed_from();
-        self.log.let_go(needed);
-        if let Some(since) = self.shortening.since {
-            self.shortening.is_due = true;
-            return self.state_on(now_us, since);
-        }
-        let most = self.log_bytes_most();
-        if self.log.bytes() <= most {
-            return;
-        }
-        self.shortening.is_due = true;
-        if now_us < self.shortening.next_us {
-            return;
-        }
-        // What is begun now helps when it is durable.
-        self.shortening.next_us = now_us + CLUSTER_SHORTEN_US;
-        if pinned_by.is_some_and(|group| group != META) {
-            let mut bytes = 0;
-            for (_, group) in self.core.pins() {
-                if bytes < CLUSTER_SHORTEN_BYTES && group != META {
-                    bytes += self.states.freshen(group);
-                }
-            }
-            return;
-        }
-        let end = self.log.log().end();
-        let grown = end.saturating_sub(self.shortening.stated_at.max(self.log.begin()));
-        if pinned_by.is_some() || grown > most / 2 {
-            let since = self.core.last_record();
-            (self.shortening.stated_at, self.shortening.since) = (end, Some(since));
-            self.state_on(now_us, since);
-        }
-    }
-
-    /// The next part of stating everything anew, when the one before is durable: what others want
-    /// written waits behind one part, not behind all states.
-    fn state_on(&mut self, now_us: u64, since: u64) {
-        if self.core.stated_from() > since {
-            self.shortening.since = None;
-            self.shortening.count += 1;
-        } else if !self.core.is_stating() {
-            self.step(now_us, NodeInput::State(CLUSTER_SHORTEN_BYTES));
+        let bytes_most = self.log_bytes_most();
+        let (states, log) = (&mut self.states, &mut self.log);
+        let freshen = &mut |group| states.freshen(group);
+        let input = self.shortening.look(now_us, &self.core, log, bytes_most, freshen);
+        if let Some(input) = input {
+            self.step(now_us, input);
         }
     }
 

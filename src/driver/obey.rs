@@ -11,7 +11,6 @@ use crate::cluster::core::{MessageType, Snapshot};
 use crate::cluster::wire::beat::Beat;
 use crate::cluster::wire::frame::Stream;
 use crate::cluster::wire::message::{End, Message};
-use crate::limits::{GROUP_HEARTBEAT_TICKS, PEER_BEATS_MAX};
 
 impl Driver<'_> {
     pub(super) fn fulfil(&mut self, now_us: u64, wishes: Vec<Wish>) {
@@ -158,7 +157,11 @@ impl Driver<'_> {
         let (message, stream) = match message {
             PeerMessage::Raft { group, message } => {
                 if let Some(beat) = Beat::of(group, &message) {
-                    return self.beat(to, beat);
+                    self.beats.push(to, beat);
+                    if self.beats.is_full(to) {
+                        self.send_beats();
+                    }
+                    return;
                 }
                 let is_long = message.get_msg_type() == MessageType::MsgSnapshot;
                 let stream = if is_long { Stream::Bulk } else { Stream::Urgent };
@@ -170,34 +173,10 @@ impl Driver<'_> {
         self.links.send(to, &message, stream);
     }
 
-    /// A heartbeat leaves with the others of this moment. An answer to one waits for those of this
-    /// node, which are sent as often, or else for as long: it says no more than that this node is
-    /// there, and each message wakes two nodes. (One that confirms a round of reads is no beat.)
-    fn beat(&mut self, to: NodeId, beat: Beat) {
-        self.are_beats_due |= !beat.is_answer;
-        let beats = self.beats.entry(to).or_default();
-        beats.push(beat);
-        if beats.len() == PEER_BEATS_MAX {
-            self.are_beats_due = true;
-            self.send_beats();
-        }
-    }
-
-    /// Answers that found no heartbeat to leave with wait no longer.
-    pub(super) fn tick_beats(&mut self) {
-        if self.beats.values().any(|beats| !beats.is_empty()) {
-            self.beats_waited += 1;
-            self.are_beats_due |= self.beats_waited >= GROUP_HEARTBEAT_TICKS;
-        }
-    }
-
+    /// Sends the beats that have waited long enough.
     pub(super) fn send_beats(&mut self) {
-        if !std::mem::take(&mut self.are_beats_due) {
-            return;
-        }
-        self.beats_waited = 0;
-        for (&to, beats) in self.beats.iter_mut().filter(|(_, beats)| !beats.is_empty()) {
-            self.links.send(to, &Message::Beats(std::mem::take(beats)), Stream::Urgent);
+        for (to, beats) in self.beats.take() {
+            self.links.send(to, &Message::Beats(beats), Stream::Urgent);
         }
     }
 }

@@ -52,14 +52,14 @@ impl Driver<'_> {
         }
         self.next_status_us = now_us + CLUSTER_STATUS_US;
         // How long the log may become can be changed at any time.
-        self.shortening.is_due = true;
+        self.shortening.look_again();
         let status = Status {
             followers: self.followers(),
             refilling: self.refill.look(now_us, &self.core),
             log_bytes: self.log.bytes(),
             log_bytes_most: self.log_bytes_most(),
             log_pinned_by: self.core.needed_from().1,
-            log_shortened: self.shortening.count,
+            log_shortened: self.shortening.count(),
         };
         self.gateway.set_status(status);
     }

@@ -11,8 +11,11 @@
 
 use super::platter::Platter;
 use dse::cluster::core::log::{Item, NodeStart, read};
+use dse::cluster::core::message::GroupId;
+use dse::cluster::core::{Node as Core, NodeInput};
 use dse::driver::aside;
 use dse::driver::log::{GroupLog, Recovered, place_of};
+use dse::driver::shorten::Shortening;
 use dse::limits::LOG_CHUNK_BYTES;
 use dse::util::rng::SplitMix64;
 use dse::wal::{Log, LogOptions, LogReader, SyncMode, Writing, names};
@@ -38,6 +41,7 @@ pub struct Disk {
     is_damaged: bool,
     /// The cluster of a log that was set aside, until something new is durable.
     aside: Option<u64>,
+    shortening: Shortening,
     /// Microseconds that a sync takes at least.
     pub latency_us: u64,
 }
@@ -64,6 +68,7 @@ impl Disk {
             durable: NodeStart::default(),
             is_damaged: false,
             aside: None,
+            shortening: Shortening::default(),
             latency_us: 200,
         }
     }
@@ -127,11 +132,6 @@ impl Disk {
         self.log.as_ref().is_some_and(|log| log.is_slow(now_us, was_slow))
     }
 
-    /// Bytes of the log that are kept.
-    pub fn bytes(&self) -> u64 {
-        self.log.as_ref().map_or(0, GroupLog::bytes)
-    }
-
     /// The node ends: of what was not synced any part may be there.
     pub fn crash(&mut self, rng: &mut SplitMix64) {
         (self.log, self.writing) = (None, None);
@@ -139,12 +139,26 @@ impl Disk {
         self.platter.crash(rng);
     }
 
-    /// Records before this one are needed no more; true if that gives something away.
-    pub fn let_go(&mut self, number: u64) -> bool {
-        let Some(log) = &mut self.log else { return false };
-        let before = log.begin();
-        log.let_go(number);
-        log.begin() > before
+    /// Has the log become shorter, as the driver does: groups to be cut, and what the core is told.
+    pub fn shorten(
+        &mut self,
+        now_us: u64,
+        core: &Core,
+        bytes_most: u64,
+    ) -> (Vec<GroupId>, Option<NodeInput>) {
+        let mut cut = Vec::new();
+        let Some(log) = &mut self.log else { return (cut, None) };
+        let freshen = &mut |group| {
+            cut.push(group);
+            0
+        };
+        let input = self.shortening.look(now_us, core, log, bytes_most, freshen);
+        (cut, input)
+    }
+
+    /// Where the log begins, and how many bytes of it are kept.
+    pub fn extent(&self) -> (u64, u64) {
+        self.log.as_ref().map_or((0, 0), |log| (log.begin(), log.bytes()))
     }
 
     /// Turns one bit of what the log states to be durable; false if there is nothing.
@@ -192,6 +206,7 @@ impl Disk {
         };
         log.look_after();
         self.log = Some(GroupLog::new(log, places));
+        self.shortening = Shortening::default();
         if is_lost { Found::Damage(start) } else { Found::Whole(start) }
     }
 }

@@ -9,6 +9,7 @@ use dse::cluster::core::group::Committed;
 use dse::cluster::core::message::{NodeId, node_id};
 use dse::cluster::core::table::Addresses;
 use dse::cluster::core::{Group, Node as Core, NodeConfig, Snapshot, StateRole, entry};
+use dse::driver::beats::Beats;
 use dse::engine::ProcessClock;
 use std::collections::VecDeque;
 use std::sync::LazyLock;
@@ -83,6 +84,8 @@ pub struct Node {
     pub core: Option<Core>,
     /// Requests of its clients, and of other nodes.
     pub desk: Desk,
+    /// Heartbeats, and answers to them, that wait for others.
+    pub beats: Beats,
     /// By data group.
     pub replicas: Vec<Option<Replica>>,
     /// Counts starts: what was scheduled for an earlier life does not happen.
@@ -105,6 +108,7 @@ impl Node {
             disk: Disk::new(),
             core: None,
             desk: Desk::new(0),
+            beats: Beats::default(),
             replicas: (0..DATA_GROUPS).map(|_| None).collect(),
             life: 0,
             stopped_until: 0,

@@ -43,7 +43,17 @@ impl World {
         self.publish_leases(node);
         (0..GROUPS).for_each(|group| self.watch_leases(group));
         self.sync(node);
+        self.send_beats(node);
         self.flush_links(node);
+    }
+
+    /// Heartbeats leave together, and answers to them with those, in the driver's own queue.
+    fn send_beats(&mut self, node: usize) {
+        let beats: Vec<_> = self.nodes[node].beats.take().collect();
+        for (to, beats) in beats {
+            let to = (0..NODES).find(|&at| id_of_node(at) == to).expect("a node's id");
+            self.say(node, to, &Wire::Beats(beats), Stream::Urgent);
+        }
     }
 
     /// False if the node crashed meanwhile.
@@ -123,17 +133,17 @@ impl World {
     }
 
     fn send(&mut self, node: usize, to: NodeId, message: PeerMessage) {
-        let Some(to) = (0..NODES).find(|&at| id_of_node(at) == to) else { return };
+        let id = to;
+        let Some(to) = (0..NODES).find(|&at| id_of_node(at) == id) else { return };
         match message {
             PeerMessage::Raft { group, message } => {
                 self.watch_send(node, group, &message);
+                if let Some(beat) = Beat::of(group, &message) {
+                    return self.nodes[node].beats.push(id, beat);
+                }
                 let is_long = message.get_msg_type() == MessageType::MsgSnapshot;
                 let stream = if is_long { Stream::Bulk } else { Stream::Urgent };
-                let wire = match Beat::of(group, &message) {
-                    Some(beat) => Wire::Beats(vec![beat]),
-                    None => Wire::Raft { group, message },
-                };
-                self.say(node, to, &wire, stream);
+                self.say(node, to, &Wire::Raft { group, message }, stream);
             }
             PeerMessage::Control(bytes) => {
                 self.push(node, to, &Wire::Control(bytes), Stream::Urgent);
@@ -234,7 +244,7 @@ impl World {
         inputs
     }
 
-    fn cut(&mut self, node: usize, group: usize) -> Option<NodeInput> {
+    pub fn cut(&mut self, node: usize, group: usize) -> Option<NodeInput> {
         let keep = self.rng.below(4) * self.rng.below(12);
         let replica = self.nodes[node].replicas[group].as_mut()?;
         let machine = &replica.machine;

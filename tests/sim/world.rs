@@ -16,6 +16,7 @@ use super::queue::{Event, Queue};
 use super::watch::Watch;
 use dse::cluster::core::NodeInput;
 use dse::cluster::core::message::{GroupId, META as META_ID};
+use dse::driver::beats::Beats;
 use dse::engine::ProcessClock;
 use dse::util::rng::SplitMix64;
 use std::collections::{BTreeMap, VecDeque};
@@ -207,15 +208,29 @@ impl World {
         if let Some(number) = newest {
             self.drive(node, NodeInput::Persisted(number));
         }
+        self.sync(node);
+    }
+
+    /// Keeps the log short (C13, C14).
+    fn shorten(&mut self, node: usize) {
         let state = &mut self.nodes[node];
         let Some(core) = &state.core else { return };
-        if state.disk.let_go(core.needed_from().0) {
+        let (begin, _) = state.disk.extent();
+        let now_us = state.clock.at(self.now);
+        let (cut, input) = state.disk.shorten(now_us, core, LOG_BYTES);
+        if state.disk.extent().0 > begin {
             self.count("log let go");
-        } else if state.disk.bytes() > LOG_BYTES && self.rng.below(20) == 0 {
-            self.count("checkpoint");
-            self.drive(node, NodeInput::Checkpoint);
         }
-        self.sync(node);
+        if let Some(input) = input {
+            self.count("checkpoint");
+            self.drive(node, input);
+        }
+        for group in cut {
+            self.count("group cut that pins the log");
+            if let Some(input) = self.cut(node, place_of(group)) {
+                self.drive(node, input);
+            }
+        }
     }
 
     /// Has the disk write what waits.
@@ -240,7 +255,9 @@ impl World {
         self.drive(node, NodeInput::Wall(reading_us));
         self.drive(node, NodeInput::Tick);
         self.tend_links(node);
+        self.nodes[node].beats.tick();
         self.tick_lanes(node);
+        self.shorten(node);
         let now = self.now;
         let state = &mut self.nodes[node];
         if !state.is_up() {
@@ -310,6 +327,7 @@ impl World {
         let state = &mut self.nodes[node];
         state.core = Some(core.expect("what is durable fits together"));
         state.desk = Desk::new(config_random);
+        state.beats = Beats::default();
         state.process = ProcessClock::at(wall_us * 1000, boot_us * 1000);
         (state.shown_ns, state.was_slow) = ((boot_us * 1000, wall_us * 1000), false);
         state.life += 1;
