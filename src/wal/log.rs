@@ -135,6 +135,8 @@ struct Shared {
     /// A write failed; its thread rescues the tail.
     rescuing: bool,
     health: Health,
+    /// The upkeep sleeps for long, since nothing is appended: who closes a commit wakes it.
+    upkeep_rests: bool,
     stopping: bool,
     /// The writer threads have ended.
     drained: bool,
@@ -238,6 +240,7 @@ impl Log {
             rescuing: false,
             health: Health::Good,
             stopping: false,
+            upkeep_rests: false,
             drained: false,
         };
         let log = Arc::new(Log {

@@ -175,7 +175,9 @@ impl Node {
     pub fn step(&mut self, now_us: u64, input: NodeInput, out: &mut Vec<NodeOutput>) {
         match input {
             NodeInput::Tick => self.tick(now_us, out),
-            NodeInput::Wall(wall_us) => self.set_wall(now_us, wall_us),
+            NodeInput::Wall(wall_us) => {
+                self.wall_ahead_us = Some(wall_us.wrapping_sub(now_us) as i64);
+            }
             NodeInput::Receive { from, message } => self.receive(now_us, from, message, out),
             NodeInput::PeerUp(node) => self.say_hello(node, out),
             NodeInput::PeerDown(node) => self.council.lose(node),
@@ -261,15 +263,10 @@ impl Node {
         self.homes.get(&replica).map(|(_, node)| *node)
     }
 
-    fn set_wall(&mut self, now_us: u64, wall_us: u64) {
-        self.wall_ahead_us = Some(wall_us.wrapping_sub(now_us) as i64);
-        for replica in self.replicas.values_mut() {
-            replica.core.set_wall(self.wall_ahead_us);
-        }
-    }
-
     fn tick(&mut self, now_us: u64, out: &mut Vec<NodeOutput>) {
-        self.every_group(now_us, out, |_| Some(Input::Tick));
+        for group in (0..CLUSTER_GROUPS as GroupId).chain([META]) {
+            self.drive(now_us, group, Input::Tick, out);
+        }
         self.advance_birth(now_us, out);
         self.manage(now_us, out);
     }
@@ -346,8 +343,7 @@ impl Node {
             entries: stored.entries,
             order: self.order(group),
         };
-        let mut core = Group::new(start, now_us).map_err(|error| NodeError::Group(group, error))?;
-        core.set_wall(self.wall_ahead_us);
+        let core = Group::new(start, now_us).map_err(|error| NodeError::Group(group, error))?;
         let (places, snapshot) = (stored.places, snapshot);
         let (handed_us, stated) = (0, 0);
         let copy = snapshot.clone();
@@ -360,20 +356,6 @@ impl Node {
             out.push(NodeOutput::Begin { group, snapshot });
         }
         Ok(())
-    }
-
-    fn every_group(
-        &mut self,
-        now_us: u64,
-        out: &mut Vec<NodeOutput>,
-        input: impl Fn(&Group) -> Option<Input>,
-    ) {
-        for group in (0..CLUSTER_GROUPS as GroupId).chain([META]) {
-            let input = self.replicas.get(&group).and_then(|replica| input(&replica.core));
-            if let Some(input) = input {
-                self.of_group(now_us, group, input, out);
-            }
-        }
     }
 
     fn of_group(&mut self, now_us: u64, group: GroupId, input: Input, out: &mut Vec<NodeOutput>) {
@@ -393,6 +375,7 @@ impl Node {
         while let Some(input) = next.take().or_else(|| inputs.pop_front()) {
             let Some(replica) = self.replicas.get_mut(&group) else { return false };
             let mut outputs = std::mem::take(&mut self.scratch);
+            replica.core.set_wall(self.wall_ahead_us);
             if replica.core.step(now_us, input, &mut outputs) {
                 self.touched.insert(group);
             }

@@ -1,7 +1,7 @@
 //! The thread that prepares files ahead, removes old ones, and syncs once a second.
 
 use super::{Health, Log, SyncMode};
-use crate::limits::LOG_UPKEEP_MS;
+use crate::limits::{LOG_UPKEEP_MS, LOG_UPKEEP_REST_MS};
 use crate::sys::clock;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -11,7 +11,9 @@ impl Log {
     /// Prepares files ahead, and syncs what the mode asks for.
     pub(super) fn run_upkeep(&self) {
         let mut synced_ns = clock::monotonic_ns();
+        let mut seen = u64::MAX;
         loop {
+            let end = self.ring.reserved();
             self.prepare_files();
             self.files.settle();
             let stopping = self.lock().stopping;
@@ -28,13 +30,21 @@ impl Log {
                 self.sync();
             }
             self.rejoin();
-            let shared = self.lock();
+            let mut shared = self.lock();
             if shared.drained {
                 return;
             }
-            let ms = if shared.stopping { 1 } else { LOG_UPKEEP_MS };
+            let is_quiet = std::mem::replace(&mut seen, end) == end && !behind;
+            let is_well = shared.health == Health::Good && !self.apart.load(Ordering::Relaxed);
+            shared.upkeep_rests = is_quiet && is_well && !shared.stopping;
+            let ms = match shared.stopping {
+                true => 1,
+                false if shared.upkeep_rests => LOG_UPKEEP_REST_MS,
+                false => LOG_UPKEEP_MS,
+            };
             let waited = self.upkeep.wait_timeout(shared, Duration::from_millis(ms));
-            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            let (mut shared, _) = waited.unwrap_or_else(PoisonError::into_inner);
+            shared.upkeep_rests = false;
         }
     }
 
