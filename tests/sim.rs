@@ -112,7 +112,7 @@ fn run_seeds(seeds: Range<u64>) {
 }
 
 /// What some of 50 seeds must meet.
-const SEEN: [&str; 43] = [
+const SEEN: [&str; 46] = [
     "answered TRYAGAIN",
     "answered UNCERTAIN",
     "answers to a leader are late",
@@ -132,11 +132,14 @@ const SEEN: [&str; 43] = [
     "disk wiped",
     "follower forgets its leader",
     "forced campaign",
+    "group cut that pins the log",
     "handshake refused",
+    "key ended by its deadline",
     "leader elected",
     "leader hears nothing",
     "log broken",
     "log let go",
+    "log time told",
     "message to a replica that is gone",
     "node cut off",
     "node stopped",

@@ -9,7 +9,7 @@ use super::history::{End, Kind, Op};
 use super::machine::encode;
 use super::net::NODES;
 use super::queue::Event;
-use super::world::{DATA_GROUPS, END, HEALED, MS, SECOND, World, id_of};
+use super::world::{DATA_GROUPS, END, HEALED, LOG_BEYOND, LOG_BYTES, MS, SECOND, World, id_of};
 use dse::commands::cluster::{Combine, Part, Place, Submission};
 use dse::net::ConnId;
 use dse::resp::Protocol;
@@ -23,10 +23,20 @@ pub const MANAGER: usize = CLIENTS;
 /// too long to judge.
 const KEYS: u64 = 4;
 const KEYS_LAST_US: u64 = 2 * SECOND;
+/// What a ticket sets a key to, less the ticket.
+const FIRST_VALUE: u64 = 1_000_000;
+/// How much longer than by its deadline a key may be there: its group may have no leader for a
+/// while.
+const OUTLIVES_US: u64 = 4 * SECOND;
 /// How often a key is read at the end until it counts as lost.
 const READ_TRIES: usize = 10;
 /// Requests that are sent together at most.
 const BATCH: u64 = 4;
+
+/// Whether a key is set until a deadline mostly; it is no counter then.
+fn has_deadline(key: u16) -> bool {
+    key % 4 == 3
+}
 
 /// A connection, by its number and how often it was opened.
 pub type Conn = (usize, u32);
@@ -91,7 +101,11 @@ impl World {
             let ticket = (self.clients.ops.len() + asked.len()) as u64;
             let is_quiet = self.now < self.quiet_until;
             let kind = match if is_quiet { 10 } else { self.rng.below(20) } {
-                0..6 => Kind::Set(1_000_000 + ticket),
+                0..6 if has_deadline(key) => {
+                    Kind::SetFor(FIRST_VALUE + ticket, 20 * MS + self.rng.below(600 * MS))
+                }
+                0..6 => Kind::Set(FIRST_VALUE + ticket),
+                6..9 if has_deadline(key) => Kind::Set(FIRST_VALUE + ticket),
                 6..9 => Kind::Increment,
                 _ => Kind::Read,
             };
@@ -298,7 +312,21 @@ impl World {
             self.run_until(self.now + MS);
         }
         self.client_goes_on(MANAGER);
-        matches!(self.clients.ops[ticket].end, End::Answered { .. })
+        let End::Answered { value, .. } = self.clients.ops[ticket].end else { return false };
+        self.expect_deadline(group, key, value);
+        true
+    }
+
+    /// A key is not there long after its deadline.
+    fn expect_deadline(&mut self, group: usize, key: u16, value: u64) {
+        let ticket = value.checked_sub(FIRST_VALUE).map_or(usize::MAX, |ticket| ticket as usize);
+        let Some(&Op { kind: Kind::SetFor(_, ttl_us), began, .. }) = self.clients.ops.get(ticket)
+        else {
+            return;
+        };
+        if has_deadline(key) && began + ttl_us + OUTLIVES_US < self.now {
+            self.watch.note(format!("group {group}: key {key} was set at {began} for {ttl_us}"));
+        }
     }
 
     /// Lets replicas catch up with what was written last, and a lost disk be replaced; an election,
@@ -324,7 +352,7 @@ impl World {
     }
 
     /// After everything is healed each group must have a leader, be written to, and be equal on all
-    /// nodes.
+    /// nodes, whose logs are short again (C14).
     pub fn expect_life(&mut self) {
         for group in 0..DATA_GROUPS {
             if !self.clients.written_since(group, HEALED + 2 * SECOND) {
@@ -333,6 +361,12 @@ impl World {
             if !self.agree(group) {
                 let applied = self.applied(group);
                 self.watch.note(format!("group {group}: replicas do not agree: {applied:?}"));
+            }
+        }
+        for node in 0..NODES {
+            let (_, bytes) = self.nodes[node].disk.extent();
+            if bytes > LOG_BYTES + LOG_BEYOND {
+                self.watch.note(format!("node {node} keeps {bytes} bytes of its log"));
             }
         }
         let tables = self.nodes.iter().map(|node| node.core.as_ref()?.table().cloned());

@@ -4,7 +4,8 @@
 //! request after the other out of those that may come next: such that no answered request ended
 //! before it began. What was seen before (the same requests done, the same value) is not looked at
 //! again. A request whose fate is unknown may take effect at any time behind its beginning, or
-//! never. Answered requests that were sent together come in their order (C17).
+//! never. Answered requests that were sent together come in their order (C17). A key that was set
+//! until a deadline may end at any moment from the earliest on at which that can be.
 
 use super::clients::Conn;
 use std::collections::{BTreeMap, HashSet};
@@ -13,6 +14,10 @@ use std::collections::{BTreeMap, HashSet};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Set(u64),
+    /// As `Set`, for so many microseconds of log time.
+    SetFor(u64, u64),
+    /// The deadline of this value is there. Nobody asks for that.
+    Expire(u64),
     /// Adds one and returns the sum.
     Increment,
     Read,
@@ -60,11 +65,21 @@ pub fn first_wrong(ops: &[Op]) -> Option<((usize, u16), Verdict)> {
         let is_answered = matches!(op.end, End::Answered { .. });
         let may_have_effect = op.kind != Kind::Read && op.end == End::Open;
         if is_answered || may_have_effect {
-            keys.entry((op.group, op.key)).or_default().push(op.clone());
+            let of_key = keys.entry((op.group, op.key)).or_default();
+            of_key.push(op.clone());
+            of_key.extend(expiry(op));
         }
     }
     let verdicts = keys.into_iter().map(|(key, ops)| (key, judge(ops)));
     verdicts.into_iter().find(|(_, verdict)| *verdict != Verdict::Linearizable)
+}
+
+/// The end of a key that was set until a deadline. Log time runs faster than real time by a clock's
+/// rate of 1.1 and 5 % of that, at most.
+fn expiry(op: &Op) -> Option<Op> {
+    let Kind::SetFor(value, ttl_us) = op.kind else { return None };
+    let began = op.began + ttl_us * 100 / 116;
+    Some(Op { kind: Kind::Expire(value), began, end: End::Open, ..op.clone() })
 }
 
 /// A place in the search: which requests are done, and the value of the key then.
@@ -152,7 +167,8 @@ fn read_what_fits(ops: &[Op], mut place: Place, is_next: &impl Fn(&Place, usize)
 /// The value behind a request that finds `value`; `None` if it was answered otherwise.
 fn effect(op: &Op, value: u64) -> Option<u64> {
     let (after, told) = match op.kind {
-        Kind::Set(new) => (new, new),
+        Kind::Set(new) | Kind::SetFor(new, _) => (new, new),
+        Kind::Expire(old) => return (value == old).then_some(0),
         Kind::Increment => (value + 1, value + 1),
         Kind::Read => (value, value),
     };
@@ -205,6 +221,24 @@ mod tests {
         assert_eq!(judge(twice), Verdict::Wrong, "an increment that counted twice");
         let same = vec![increment(1, 0, 5), increment(1, 0, 5)];
         assert_eq!(judge(same), Verdict::Wrong, "two increments to one value");
+    }
+
+    #[test]
+    fn a_key_ends_at_its_deadline_and_not_before() {
+        let set = op(Kind::SetFor(7, 1160), 0, Some((5, 7)));
+        let read = |value, began| op(Kind::Read, began, Some((began + 1, value)));
+        let verdict = |ops: &[&Op]| {
+            let ops: Vec<Op> = ops.iter().map(|op| (*op).clone()).collect();
+            first_wrong(&ops).map(|(_, verdict)| verdict)
+        };
+        assert_eq!(verdict(&[&set, &read(7, 6), &read(0, 1000)]), None);
+        assert_eq!(verdict(&[&set, &read(7, 2000)]), None, "log time may stand still");
+        assert_eq!(verdict(&[&set, &read(0, 900)]), Some(Verdict::Wrong), "too early");
+        let alive_again = [&set, &read(0, 1500), &read(7, 1600)];
+        assert_eq!(verdict(&alive_again), Some(Verdict::Wrong));
+        let newer = op(Kind::Set(8), 10, Some((11, 8)));
+        let read_late = [&set, &newer, &read(0, 5000)];
+        assert_eq!(verdict(&read_late), Some(Verdict::Wrong), "the deadline of another value");
     }
 
     #[test]

@@ -57,6 +57,8 @@ pub struct Replica {
     pub lags: bool,
     /// Until then it applies nothing.
     pub slow_until: u64,
+    /// When something was applied last, by the clock of its node.
+    pub applied_us: u64,
     /// Index of the last snapshot that was cut.
     pub cut: u64,
 }
@@ -66,7 +68,8 @@ impl Replica {
     pub fn begin(snapshot: &Snapshot) -> Replica {
         let cut = snapshot.get_metadata().index;
         let machine = restored(snapshot);
-        Replica { machine, work: VecDeque::new(), lags: false, slow_until: 0, cut }
+        let work = VecDeque::new();
+        Replica { machine, work, lags: false, slow_until: 0, applied_us: 0, cut }
     }
 }
 

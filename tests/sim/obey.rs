@@ -6,7 +6,7 @@ use super::net::NODES;
 use super::node::{Replica, Work, id_of_node, restored};
 use super::queue::Event;
 use super::watch::Watch;
-use super::world::{GROUPS, HEALED, MS, World, id_of, place_of};
+use super::world::{DATA_GROUPS, GROUPS, HEALED, MS, World, id_of, place_of};
 use dse::cluster::core::group::{Committed, Cut};
 use dse::cluster::core::log::{Birth, Item, read};
 use dse::cluster::core::message::{GroupId, NodeId, PeerMessage};
@@ -15,6 +15,7 @@ use dse::cluster::core::{Message, MessageType, NodeInput, NodeOutput, StateRole,
 use dse::cluster::wire::beat::Beat;
 use dse::cluster::wire::frame::Stream;
 use dse::cluster::wire::message::{End, Message as Wire};
+use dse::limits::CLUSTER_CLOCK_US;
 use std::collections::VecDeque;
 
 impl World {
@@ -204,11 +205,28 @@ impl World {
         }
     }
 
+    /// Has log time told where keys have deadlines, as the driver does (C4).
+    pub fn tell_time(&mut self, node: usize) {
+        for group in 0..DATA_GROUPS {
+            let state = &self.nodes[node];
+            let now_us = state.clock.at(self.now);
+            let wants_clock = state.replicas[group].as_ref().is_some_and(|replica| {
+                now_us >= replica.applied_us + CLUSTER_CLOCK_US && replica.machine.has_deadlines()
+            });
+            if wants_clock && state.leads(group).is_some() {
+                self.count("log time told");
+                self.drive(node, NodeInput::Clock(id_of(group)));
+            }
+        }
+    }
+
     /// Applies and restores what waits; returns what the node is to be told.
     fn do_work(&mut self, node: usize, group: usize) -> Vec<NodeInput> {
+        let now_us = self.nodes[node].clock.at(self.now);
         let Some(replica) = &mut self.nodes[node].replicas[group] else { return Vec::new() };
         replica.lags = false;
         let mut answers = Vec::new();
+        let expired = replica.machine.expired;
         for work in std::mem::take(&mut replica.work) {
             match work {
                 Work::Apply(entries) => {
@@ -224,9 +242,14 @@ impl World {
                 }
             }
         }
+        let has_ended = replica.machine.expired > expired;
+        replica.applied_us = now_us;
         let index = replica.machine.applied;
-        let is_due = index >= replica.cut + 20;
+        let is_due = index >= replica.cut + 20 && self.rarely_cut != Some(group);
         let mut inputs = vec![NodeInput::Applied { group: id_of(group), index }];
+        if has_ended {
+            self.count("key ended by its deadline");
+        }
         // A disk that was just lost may be one of those that made up the majority.
         let needed = if self.replacing.is_some() { 1 } else { 2 };
         for (ticket, entry, value) in answers {
@@ -272,7 +295,7 @@ fn apply(
     replica.machine.applied = committed.index;
     if let Some(batch) = entry::decode(&committed.data) {
         watch.time(group, replica.machine.time_us, batch.time_us);
-        replica.machine.time_us = batch.time_us;
+        replica.machine.pass(batch.time_us);
         let mut tickets = committed.tickets.iter();
         for request in batch.requests {
             let value = replica.machine.apply(request);

@@ -31,7 +31,9 @@ pub const SECOND: u64 = 1000 * MS;
 pub const HEALED: u64 = 15 * SECOND;
 pub const END: u64 = 20 * SECOND;
 /// Bytes of a log beyond which it is to be let go of.
-const LOG_BYTES: u64 = 3 * 1024 * 1024;
+pub const LOG_BYTES: u64 = 3 * 1024 * 1024;
+/// Bytes that it may be longer: files are let go of whole.
+pub const LOG_BEYOND: u64 = 1024 * 1024;
 
 /// A simulation under way.
 pub struct World {
@@ -48,6 +50,8 @@ pub struct World {
     pub replacing: Option<Replacing>,
     /// Clients only read until then.
     pub quiet_until: u64,
+    /// A group that is cut only where it is to be, so that its entries pin the log.
+    pub rarely_cut: Option<usize>,
     pub seen: BTreeMap<&'static str, u64>,
     trace: bool,
 }
@@ -84,6 +88,7 @@ impl World {
             clients: Clients::new(),
             replacing: None,
             quiet_until: 0,
+            rarely_cut: Some((seed % 4) as usize).filter(|group| *group < DATA_GROUPS),
             seen: BTreeMap::new(),
             trace,
         };
@@ -257,6 +262,7 @@ impl World {
         self.tend_links(node);
         self.nodes[node].beats.tick();
         self.tick_lanes(node);
+        self.tell_time(node);
         self.shorten(node);
         let now = self.now;
         let state = &mut self.nodes[node];
