@@ -39,7 +39,8 @@ ENV DSE_BIND=0.0.0.0 \
 USER 10001:10001
 WORKDIR /data
 VOLUME /data
-EXPOSE 6379
+# Clients; in a cluster also those that know where keys are, and other nodes.
+EXPOSE 6379 11379 16379
 # Not healthy while data is loaded: it answers then, but not to commands.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=60s --start-interval=1s --retries=3 \
     CMD ["sh", "-c", "dse-bench ping -p $DSE_PORT ${DSE_REQUIREPASS:+-a \"$DSE_REQUIREPASS\"}"]

@@ -31,8 +31,8 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::thread::Scope;
 
 /// What a node of a cluster says of itself at its start.
-const CLUSTER_NOTICE: &str = "cluster mode is not finished: see 'What is not there yet' in \
-    docs/cluster.md before you keep anything in it that you need";
+const CLUSTER_NOTICE: &str = "this is a node of a cluster of fixed members: what that promises, \
+    and what it does not do, is in docs/cluster.md";
 
 const TOKEN_SIGNAL: u64 = 1;
 const TOKEN_SHUTDOWN: u64 = 2;
@@ -174,7 +174,7 @@ fn serve_cluster(
     _traces: Traces,
 ) -> Result<(), StartError> {
     let Joined { plan, data } = joined;
-    tracing::warn!("{CLUSTER_NOTICE}");
+    tracing::info!("{CLUSTER_NOTICE}");
     let Some(gateway) = hub.service.cluster.get() else { return Ok(()) };
     std::thread::scope(|scope| {
         start_workers(scope, hub)?;
