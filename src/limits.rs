@@ -377,7 +377,7 @@ pub const GROUP_TICK_US: u64 = 50_000;
 /// how long a leader goes on that hears from no majority.
 pub const GROUP_ELECTION_TICKS: usize = 10;
 /// Ticks between two heartbeats of a leader.
-pub const GROUP_HEARTBEAT_TICKS: usize = 2;
+pub const GROUP_HEARTBEAT_TICKS: usize = 3;
 /// Ticks without a leader after which the first in rank campaigns.
 pub const GROUP_CAMPAIGN_TICKS_MIN: usize = 12;
 /// Ticks by which each further rank waits longer.
