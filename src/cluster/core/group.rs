@@ -563,7 +563,10 @@ mod tests {
                 Output::Fate(fate, tickets) => {
                     self.fates.extend(tickets.into_iter().map(|ticket| (fate, ticket)));
                 }
-                Output::Restore(_) | Output::Role(_) | Output::WantSnapshot => {}
+                Output::Restore(snapshot) => {
+                    return Some((at, Input::Applied(snapshot.get_metadata().index)));
+                }
+                Output::Role(_) | Output::WantSnapshot => {}
                 Output::Wrong(_, wrong) => panic!("all are honest: {wrong:?}"),
             }
             None
@@ -625,6 +628,52 @@ mod tests {
         trio.cut_off = None;
         trio.pass(GROUP_HEARTBEAT_TICKS * 3);
         assert_eq!(trio.fates, [(Fate::NotApplied, 1)]);
+    }
+
+    /// Followers that answer late may have helped another to lead since they heard of the round.
+    #[test]
+    fn a_lease_counts_from_before_its_round() {
+        let mut trio = Trio::led();
+        let (noted_us, mut out) = (trio.now_us, Vec::new());
+        trio.groups[1].step(noted_us, Input::Read(1, ReadMode::Linearizable), &mut out);
+        trio.now_us += GROUP_TICK_US;
+        let late: Vec<_> = out.into_iter().filter_map(|output| trio.obey(1, output)).collect();
+        late.into_iter().for_each(|(at, input)| trio.step(at, input));
+        assert_eq!(trio.answered, [1]);
+        assert_eq!(trio.groups[1].lease_until_us(), noted_us + GROUP_LEASE_US);
+    }
+
+    /// It may have answered a leader a moment before it ended, which relies on that.
+    #[test]
+    fn a_replica_that_starts_helps_nobody_for_an_election_timeout() {
+        let mut trio = Trio::new();
+        let mut helps = |now_us| {
+            let mut vote = Message { from: 2, to: 1, term: 9, index: 5, ..Message::default() };
+            vote.log_term = 5;
+            vote.set_msg_type(MessageType::MsgRequestVote);
+            let mut out = Vec::new();
+            trio.groups[0].step(now_us, Input::Receive(vote), &mut out);
+            !out.is_empty()
+        };
+        assert!(!helps(GROUP_ELECTION_US - 1));
+        assert!(helps(GROUP_ELECTION_US));
+    }
+
+    #[test]
+    fn the_fate_of_what_a_snapshot_covers_is_not_known() {
+        let mut trio = Trio::led();
+        trio.cut_off = Some(1);
+        trio.step(1, Input::Propose(vec![request(1)]));
+        trio.pass(GROUP_CAMPAIGN_TICKS_MIN + 8);
+        assert_eq!(trio.leaders(), [3]);
+        trio.step(2, Input::Propose(vec![request(2)]));
+        let index = trio.groups[2].committed();
+        let cut = Cut { index, time_us: 9_000, data: Vec::new(), keep_from: index + 1 };
+        trio.step(2, Input::Cut(cut));
+        trio.cut_off = None;
+        trio.pass(GROUP_HEARTBEAT_TICKS * 3);
+        assert_eq!(trio.groups[1].log().first(), index + 1, "it got the snapshot");
+        assert_eq!(trio.fates, [(Fate::Uncertain, 1)]);
     }
 
     #[test]

@@ -783,32 +783,8 @@ mod tests {
         assert_eq!(out.iter().filter(|output| waits(output)).count(), 1, "said once");
     }
 
-    /// A node told its disk number before that was durable, crashed, and came back with another
-    /// one: the others waited for the first for ever (seed 564532 of the simulator).
-    #[test]
-    fn a_crash_before_a_node_knows_itself_durably_does_not_end_the_birth() {
-        let mut trio = Trio::new();
-        let id = trio.nodes[2].id();
-        let config = NodeConfig { random: 77, ..config(2) };
-        let mut said = Vec::new();
-        // Of its outputs all leaves but what it has written.
-        let mut first = Node::new(config, NodeStart::default(), 0, &mut said).unwrap();
-        for at in [0, 1] {
-            trio.step(at, NodeInput::PeerDown(id));
-            trio.step(at, NodeInput::PeerUp(id));
-            first.step(0, NodeInput::PeerUp(trio.nodes[at].id()), &mut said);
-        }
-        first.step(50_000, NodeInput::Tick, &mut said);
-        said.retain(|output| !matches!(output, NodeOutput::Persist { .. }));
-        let heard: Vec<_> = said.into_iter().filter_map(|output| trio.obey(2, output)).collect();
-        heard.into_iter().for_each(|(at, input)| trio.step(at, input));
-        trio.now_us = 50_000;
-        [0, 1].into_iter().for_each(|at| trio.step(at, NodeInput::Tick));
-        trio.restart(2, Vec::new());
-        trio.pass(60);
-        trio.expect_leaders();
-    }
-
+    /// Told before, it would be awaited for ever after a crash, from which it comes back as another
+    /// disk.
     #[test]
     fn a_node_says_who_it_is_when_that_is_durable() {
         let mut out = Vec::new();
