@@ -4,7 +4,7 @@
 //!   count | count x (group u16 | answer u8 | to | from | term | commit)
 //! ```
 //!
-//! Each group of a node has a heartbeat for each of its followers ten times a second, whether
+//! Each group of a node has a heartbeat for each of its followers every 150 ms, whether
 //! anything happens or not, so they are what an idle cluster sends. Those of a moment for one node
 //! share a message. A heartbeat that also carries the context of a round of reads goes alone.
 //!
