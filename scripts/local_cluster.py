@@ -22,6 +22,12 @@ def server():
     return os.path.join(top, "target/release/dse-server")
 
 
+def encoded(*words):
+    words = [str(word).encode() for word in words]
+    parts = [b"$%d\r\n%s\r\n" % (len(word), word) for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(parts)
+
+
 class Client:
     """One connection. Errors are returned as RuntimeError; a lost connection raises OSError."""
 
@@ -35,9 +41,11 @@ class Client:
         return self.read()
 
     def send(self, *words):
-        encoded = [str(word).encode() for word in words]
-        parts = [b"$%d\r\n%s\r\n" % (len(word), word) for word in encoded]
-        self.socket.sendall(b"*%d\r\n" % len(words) + b"".join(parts))
+        self.send_all([words])
+
+    def send_all(self, requests):
+        """One after the other, in one piece."""
+        self.socket.sendall(b"".join(encoded(*words) for words in requests))
 
     def read(self):
         line = self.file.readline()

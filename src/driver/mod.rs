@@ -345,6 +345,7 @@ impl<'n> Driver<'n> {
         self.beats.tick();
     }
 
+    /// Keeps the log short (C13, C14).
     fn shorten(&mut self, now_us: u64) {
         if !self.shortening.is_due() {
             return;
