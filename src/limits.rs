@@ -362,8 +362,6 @@ pub const DUMP_ARGS_MAX: usize = 16;
 /// Milliseconds between two looks after the log's files: whether enough are prepared (again, on a
 /// disk that was full), and whether a sync is due.
 pub const LOG_UPKEEP_MS: u64 = 100;
-/// The same while nothing is appended; the next commit ends the rest.
-pub const LOG_UPKEEP_REST_MS: u64 = 1000;
 
 /// Data groups of a cluster: each has its own log and leader, and 256 hash slots.
 pub const CLUSTER_GROUPS: usize = 64;

@@ -135,8 +135,6 @@ struct Shared {
     /// A write failed; its thread rescues the tail.
     rescuing: bool,
     health: Health,
-    /// The upkeep sleeps for long, since nothing is appended: who closes a commit wakes it.
-    upkeep_rests: bool,
     stopping: bool,
     /// The writer threads have ended.
     drained: bool,
@@ -240,7 +238,6 @@ impl Log {
             rescuing: false,
             health: Health::Good,
             stopping: false,
-            upkeep_rests: false,
             drained: false,
         };
         let log = Arc::new(Log {

@@ -1,7 +1,7 @@
 //! The thread that prepares files ahead, removes old ones, and syncs once a second.
 
 use super::{Health, Log, SyncMode};
-use crate::limits::{LOG_UPKEEP_MS, LOG_UPKEEP_REST_MS};
+use crate::limits::LOG_UPKEEP_MS;
 use crate::sys::clock;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
@@ -11,9 +11,7 @@ impl Log {
     /// Prepares files ahead, and syncs what the mode asks for.
     pub(super) fn run_upkeep(&self) {
         let mut synced_ns = clock::monotonic_ns();
-        let mut seen = u64::MAX;
         loop {
-            let end = self.ring.reserved();
             self.prepare_files();
             self.files.settle();
             let stopping = self.lock().stopping;
@@ -30,21 +28,13 @@ impl Log {
                 self.sync();
             }
             self.rejoin();
-            let mut shared = self.lock();
+            let shared = self.lock();
             if shared.drained {
                 return;
             }
-            let is_quiet = std::mem::replace(&mut seen, end) == end && !behind;
-            let is_well = shared.health == Health::Good && !self.apart.load(Ordering::Relaxed);
-            shared.upkeep_rests = is_quiet && is_well && !shared.stopping;
-            let ms = match shared.stopping {
-                true => 1,
-                false if shared.upkeep_rests => LOG_UPKEEP_REST_MS,
-                false => LOG_UPKEEP_MS,
-            };
+            let ms = if shared.stopping { 1 } else { LOG_UPKEEP_MS };
             let waited = self.upkeep.wait_timeout(shared, Duration::from_millis(ms));
-            let (mut shared, _) = waited.unwrap_or_else(PoisonError::into_inner);
-            shared.upkeep_rests = false;
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
         }
     }
 
@@ -104,12 +94,12 @@ mod tests {
     use super::*;
     use crate::limits::LOG_CHUNK_BYTES;
     use crate::sys::disk::Directory;
-    use crate::wal::{RecordBuf, RecordKind, RecordMeta};
     use std::sync::Arc;
     use std::sync::atomic::AtomicUsize;
 
-    /// A log without threads that says when it rings, and the disk under it.
-    fn quiet_log(progress: Box<dyn Fn() + Send + Sync>) -> (Arc<Log>, tempfile::TempDir) {
+    /// An idle log rang those who wait for it ten times a second, each of which woke a thread.
+    #[test]
+    fn a_log_that_does_nothing_wakes_nobody() {
         let home = tempfile::tempdir().unwrap();
         let disk = Arc::new(Directory::open(home.path()).unwrap());
         let options = LogOptions {
@@ -118,38 +108,17 @@ mod tests {
             ring_bytes: LOG_CHUNK_BYTES * 4,
         };
         let start = LogStart { start: 0, generation: 1, log_id: 7 };
+        let rung = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&rung);
+        let progress = Box::new(move || _ = counted.fetch_add(1, Ordering::Relaxed));
         let ring = Arc::new(LogRing::new(shape(&options), start.start));
         let files = LogFiles::open(disk, options.segment_bytes, start).unwrap();
         let log = Log::make(ring, files, options, start, progress).unwrap();
-        (log, home)
-    }
-
-    /// An idle log rang those who wait for it ten times a second, each of which woke a thread.
-    #[test]
-    fn a_log_that_does_nothing_wakes_nobody() {
-        let rung = Arc::new(AtomicUsize::new(0));
-        let counted = Arc::clone(&rung);
-        let (log, _home) = quiet_log(Box::new(move || _ = counted.fetch_add(1, Ordering::Relaxed)));
         log.look_after();
         assert_eq!(rung.load(Ordering::Relaxed), 1, "there is room for more now");
         log.look_after();
         log.look_after();
         assert_eq!(rung.load(Ordering::Relaxed), 1);
         assert!(!log.files.recycle_below(0), "nothing that was not known");
-    }
-
-    /// A log that is written to as fast as the disk takes it needs files before a rest is over.
-    #[test]
-    fn who_closes_a_commit_ends_the_rest() {
-        let (log, _home) = quiet_log(Box::new(|| ()));
-        log.look_after();
-        log.lock().upkeep_rests = true;
-        let mut record = RecordBuf::default();
-        record.body().extend_from_slice(b"a request");
-        let meta = RecordMeta { kind: RecordKind::Commands, shard: 1, clock_ms: 1, seed: 1 };
-        log.append(&record, &meta).unwrap();
-        assert!(log.lock().upkeep_rests);
-        drop(log.close_commit(log.lock()));
-        assert!(!log.lock().upkeep_rests);
     }
 }

@@ -136,9 +136,6 @@ impl Log {
         if several || shared.stopping {
             self.work.notify_all();
         }
-        if std::mem::take(&mut shared.upkeep_rests) {
-            self.upkeep.notify_all();
-        }
         shared
     }
 
