@@ -464,8 +464,6 @@ fn a_log_that_begins_anew_says_so_before_anything_is_in_it() {
     assert_eq!(seen, [5]);
 }
 
-/// Commits of one block each, so that those of a file's former life lie where the next ones of
-/// this one would.
 /// Who reads all of a log begins at its lowest file, whatever moment the process ended at.
 #[test]
 fn the_files_of_a_log_hold_it_without_a_gap() {
@@ -494,6 +492,57 @@ fn the_files_of_a_log_hold_it_without_a_gap() {
     assert!(looked_at > 10, "there were hardly any files: {looked_at}");
 }
 
+/// A log that was switched on is left out, because its snapshot was not finished, and the start
+/// that does so ends at any moment: the next one leaves it out too.
+#[test]
+fn what_was_left_out_stays_left_out_if_the_start_is_killed() {
+    let disk = MemoryDisk::new();
+    let log = open(&disk, SyncMode::Always, &Tail::default());
+    let fill = |log: &Log, up_to: u64| {
+        while log.end() < up_to {
+            let after = append(log, 1, 100_000);
+            log.kick();
+            wait("release", || log.released() >= after);
+        }
+        log.close();
+    };
+    fill(&log, SEGMENT / 2);
+    let before = read(&disk).expect("readable");
+    let start = LogStart { start: before.1.end + 2 * BLOCK, generation: 2, log_id: 9 };
+    let any: Arc<dyn Disk> = Arc::new(disk.clone());
+    let anew = Log::open_anew(None, any, options(SyncMode::Always), start, Box::new(|| {}));
+    fill(&anew.expect("opened"), 3 * SEGMENT);
+    let (values, tail) = read(&disk).expect("readable");
+    assert_eq!((&values, tail.anew), (&before.0, Some(start.start)));
+
+    let disk = MemoryDisk::with(disk.files());
+    let mut contents: BTreeMap<u64, Vec<u8>> = (0..).zip(disk.files().into_values()).collect();
+    open(&disk, SyncMode::Always, &tail).close();
+    let mut names_seen = 0;
+    for step in disk.steps() {
+        match step {
+            Step::Write { file, offset, bytes } => {
+                let (from, to) = (offset as usize, offset as usize + bytes.len());
+                let content = contents.entry(file).or_default();
+                content.resize(content.len().max(to), 0);
+                content[from..to].copy_from_slice(&bytes);
+            }
+            Step::Names(names) => {
+                names_seen += 1;
+                let content = |id| contents.get(&id).cloned().unwrap_or_default();
+                let files = names.into_iter().map(|(name, id)| (name, content(id)));
+                let found = read(&MemoryDisk::with(files.collect()));
+                let found = found.unwrap_or_else(|error| panic!("change {names_seen}: {error}"));
+                assert_eq!((found.0, found.1.end), (values.clone(), tail.end));
+            }
+            Step::Sync { .. } | Step::SyncRange { .. } | Step::SyncNames => {}
+        }
+    }
+    assert!(names_seen > 5, "files came and went: {names_seen}");
+}
+
+/// Commits of one block each, so that those of a file's former life lie where the next ones of
+/// this one would.
 #[test]
 fn blocks_that_a_recycled_file_still_holds_are_not_read() {
     let disk = MemoryDisk::new();

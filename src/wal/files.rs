@@ -51,7 +51,9 @@ impl LogFiles {
     /// Those of a log that goes on at `start`, with the first file.
     pub(super) fn open(disk: Arc<dyn Disk>, segment: u64, start: LogStart) -> io::Result<LogFiles> {
         let files = LogFiles::new(disk, segment, start)?;
+        files.drop_stale(start.start + 1)?;
         files.prepare_one()?;
+        files.drop_stale(start.start)?;
         Ok(files)
     }
 
@@ -64,9 +66,11 @@ impl LogFiles {
         start: LogStart,
     ) -> io::Result<LogFiles> {
         let files = LogFiles::new(disk, segment, start)?;
+        files.drop_stale(start.start + 1)?;
         let name = LogName { start: start.start, generation: start.generation };
         let front = anew(start);
         files.know(name, files.make_new(name, files.end_of(name.start) - name.start, &front)?);
+        files.drop_stale(start.start)?;
         Ok(files)
     }
 
@@ -154,10 +158,10 @@ impl LogFiles {
     fn make(&self, name: LogName, len: u64) -> io::Result<Box<dyn DiskFile>> {
         let obsolete = self.lock().obsolete;
         let files = names::list(&*self.disk)?;
-        let is_spare = |old: &LogName| self.end_of(old.start) <= obsolete || self.is_stale(old);
         // The lowest or none: those that stay must hold the log without a gap.
-        let spare = files.iter().find(|(old, _)| is_spare(old)).filter(|(_, bytes)| *bytes == len);
-        if let Some((old, _)) = spare {
+        let is_spare =
+            |(old, bytes): &&(LogName, u64)| self.end_of(old.start) <= obsolete && *bytes == len;
+        if let Some((old, _)) = files.first().filter(is_spare) {
             self.lock().open.retain(|file| file.name != *old);
             self.disk.rename(&old.text(), &name.text())?;
             self.disk.sync()?;
@@ -184,23 +188,22 @@ impl LogFiles {
         Ok(file)
     }
 
-    /// Removes files of earlier lives that begin where this life goes on, or behind: what they
-    /// hold was never acknowledged, and must not be read as the continuation of what is written
-    /// now, should this life fill a segment and end before it has made the next file. The first
-    /// file of this life is there by then, so the position where the log goes on always has one.
-    pub(super) fn drop_stale(&self) -> io::Result<()> {
-        let mut dropped = false;
-        for (name, _) in names::list(&*self.disk)? {
-            if self.is_stale(&name) {
-                self.disk.remove(&name.text())?;
-                dropped = true;
-            }
+    /// Removes files of earlier lives that begin at `from` or behind it: what they hold was never
+    /// acknowledged, and must not be read as the continuation of what is written now.
+    ///
+    /// A start may end at any moment of this. The files behind the place where this life goes on
+    /// go before its first file comes, which would hide the mark of a log that begins anew there;
+    /// and the highest go first, so that this mark is the last to go. A file that begins at that
+    /// place itself goes when the new one is there, so that the place always has one.
+    fn drop_stale(&self, from: u64) -> io::Result<()> {
+        let is_stale =
+            |name: &LogName| name.start >= from && name.generation < self.opened.generation;
+        for (name, _) in names::list(&*self.disk)?.iter().rev().filter(|(name, _)| is_stale(name)) {
+            self.disk.remove(&name.text())?;
+            // Each is gone before the next one goes.
+            self.disk.sync()?;
         }
-        if dropped { self.disk.sync() } else { Ok(()) }
-    }
-
-    fn is_stale(&self, name: &LogName) -> bool {
-        name.start >= self.opened.start && name.generation < self.opened.generation
+        Ok(())
     }
 
     /// Notes that positions below `position` are needed no more; false if that was known.

@@ -224,7 +224,6 @@ impl Log {
         start: LogStart,
         progress: Box<dyn Fn() + Send + Sync>,
     ) -> io::Result<Arc<Log>> {
-        files.drop_stale()?;
         let shared = Shared {
             open: start.start,
             closing: false,
