@@ -73,8 +73,6 @@ impl Durability {
     pub fn start(&self, log: Arc<Log>) {
         // Bodies of an earlier life have lower numbers.
         self.next_body.fetch_max(log.end(), Ordering::Relaxed);
-        // What is left in there was meant for a log that is closed.
-        self.lock_bodies().clear();
         self.refuse_above.store(u64::MAX, Ordering::Relaxed);
         if !self.log.put(log) {
             tracing::error!("there were too many logs in the life of this process");
@@ -85,6 +83,9 @@ impl Durability {
     pub fn end(&self, log: &Log) {
         // The block that is left out shows a reader that something is missing here.
         self.set_base(log.end().next_multiple_of(LOG_BLOCK_BYTES) + LOG_BLOCK_BYTES);
+        // What was to be executed by way of it is executed without it: no snapshot from here on
+        // needs what is in there.
+        self.lock_bodies().clear();
         self.log.clear();
     }
 

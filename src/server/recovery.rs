@@ -124,7 +124,10 @@ impl DataDirectory {
         node.durability.set_database_id(database_id);
         // The cut of a shard that was copied while the log was quiet lies behind the header of a
         // commit that was never made: that commit comes first, for a log has no holes.
-        let at_least = found.base.map_or(0, |base| base.until).saturating_sub(LOG_COMMIT_HEADER);
+        let base = found.base.as_ref();
+        let at_least = base.map_or(0, |base| base.until).saturating_sub(LOG_COMMIT_HEADER);
+        // What was changed without a log is in that snapshot only.
+        let is_anew = base.is_some_and(|base| !base.is_logged && tail.end <= base.from);
         let start = LogStart {
             start: tail.end.max(at_least).next_multiple_of(LOG_BLOCK_BYTES),
             generation: tail.generation + 1,
@@ -140,8 +143,11 @@ impl DataDirectory {
             return Ok(());
         }
         node.durability.set_base(start.start);
-        let progress = on_progress(hub);
-        let log = Log::open(Arc::clone(&self.disk), self.options(node)?, start, progress)?;
+        let (disk, options) = (Arc::clone(&self.disk), self.options(node)?);
+        let log = match is_anew {
+            true => Log::open_anew(None, disk, options, start, on_progress(hub))?,
+            false => Log::open(disk, options, start, on_progress(hub))?,
+        };
         self.warn_of_page_cache();
         node.durability.start(log);
         Ok(())

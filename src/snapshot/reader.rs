@@ -98,6 +98,12 @@ impl SnapshotReader {
         let (Some(lines), Some(shards)) = (lines, shards) else {
             return Err(source.damaged(footer.index_position, "an index that makes no sense"));
         };
+        // Without a log nothing of one is needed; builds that noted the place of a body that was
+        // left in one that was closed (before 2026-11-29) are overruled.
+        let log_from = match header.generation {
+            0 => footer.largest_cut,
+            _ => footer.log_from,
+        };
         let info = SnapshotInfo {
             file: source.path,
             database_id: header.database_id,
@@ -106,7 +112,7 @@ impl SnapshotReader {
             cuts: footer.cuts,
             clock_ms: footer.clock_ms,
             largest_cut: footer.largest_cut,
-            log_from: footer.log_from,
+            log_from,
             keys: footer.keys,
             entry_bytes: footer.entry_bytes,
             file_bytes: bytes,

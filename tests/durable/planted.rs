@@ -20,7 +20,7 @@ fn ok(client: &mut Client, command: &[&str]) {
     assert_eq!(call(client, command), Value::Simple(b"OK".into()), "{command:?}");
 }
 
-fn admin(args: &[&str]) -> (Option<i32>, String) {
+pub fn admin(args: &[&str]) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_dse-admin")).args(args).output().expect("run");
     let text = [output.stdout, output.stderr].concat();
     (output.status.code(), String::from_utf8_lossy(&text).into_owned())

@@ -382,3 +382,48 @@ fn clients_notice_nothing_of_a_switch() {
         assert!(sent > 100 && switches >= 2, "{sent} writes, {switches} switches");
     });
 }
+
+/// A transaction that was on its way into the log when that was switched off is executed without
+/// one: no snapshot needs what of it is in there.
+#[test]
+fn a_snapshot_without_a_log_needs_nothing_of_the_one_before() {
+    let home = tempfile::tempdir().expect("a directory");
+    let server = start(home.path(), true, &QUIET).expect("started");
+    let (mut client, mut writer) = (server.client(), server.client());
+    ok(&mut client, &["SET", "k", "1"]);
+    ok(&mut client, &["SAVE"]);
+    let position = |client: &mut Client| info(client, "log_position").parse::<u64>();
+    let before = position(&mut client).expect("a number");
+    let long = "x".repeat(64 << 20);
+    let transaction = [&["MULTI"][..], &["SET", "long", &long], &["EXEC"]];
+    writer.send(&transaction.iter().flat_map(|command| encode(command)).collect::<Vec<_>>());
+    while position(&mut client).expect("a number") < before + (1 << 20) {
+        std::thread::yield_now();
+    }
+    ok(&mut client, &["CONFIG", "SET", "appendonly", "no"]);
+    (0..3).for_each(|_| _ = writer.read().expect("a reply"));
+    let files = super::files::listed(home.path(), "log-").len();
+    assert!(files < 64, "all of it was in the log before that was switched off: {files} MiB");
+    ok(&mut client, &["SAVE"]);
+    server.kill();
+    let server = start(home.path(), true, &QUIET).expect("started");
+    for value in ["2", "3", "4"] {
+        ok(&mut server.client(), &["SET", "k", value]);
+    }
+    server.kill();
+    let server = start(home.path(), true, &QUIET).unwrap_or_else(|error| panic!("{error}"));
+    let mut client = server.client();
+    assert_eq!(call(&mut client, &["GET", "k"]), Value::bulk("4"));
+    assert_eq!(call(&mut client, &["STRLEN", "long"]), Value::Int(long.len() as i64));
+    server.kill();
+    // Nor is it damage that the log of before ends in front of that snapshot.
+    let data = home.path().join("data");
+    let (code, told) = super::planted::admin(&["check", data.to_str().expect("in UTF-8")]);
+    assert_eq!(code, Some(0), "{told}");
+    // It cannot be done without: what was changed before it is in no log.
+    let base = super::files::listed(home.path(), "snapshot-").pop().expect("a snapshot");
+    super::files::flip(&base, 5000);
+    let refusal = start(home.path(), true, &QUIET).err().expect("refused");
+    let name = base.file_name().expect("a name").to_string_lossy().into_owned();
+    assert!(refusal.contains(&name) && refusal.contains("dse-admin repair"), "{refusal}");
+}
