@@ -24,10 +24,13 @@ const SLOTS: u64 = 16;
 const LONG: usize = 600_000;
 
 fn start(home: &Path, appendonly: bool, more: &[&str]) -> Result<Server, String> {
+    Server::dse_in(program(), home, &flags(appendonly, more))
+}
+
+fn flags(appendonly: bool, more: &[&str]) -> Vec<String> {
     let log = if appendonly { "yes" } else { "no" };
     let fixed = ["--appendonly", log, "--wal-segment-bytes", "1mb"];
-    let flags: Vec<String> = fixed.iter().chain(more).map(|flag| flag.to_string()).collect();
-    Server::dse_in(program(), home, &flags)
+    fixed.iter().chain(more).map(|flag| flag.to_string()).collect()
 }
 
 /// Rules by which no snapshot is ever taken, and yet the data is kept.
@@ -198,6 +201,13 @@ fn the_log_goes_off_and_on_and_a_kill_finds_all_that_was_acknowledged_while_it_w
         let floor = shared.floor.load(SeqCst);
         let sent = shared.sent.load(SeqCst);
         switched += u64::from(floor < shared.acknowledged.load(SeqCst));
+        if random.chance(30) {
+            // A start may be killed too, wherever it is.
+            let flags = flags(random.chance(70), &QUIET);
+            let starting = Server::spawn_in(program(), home.path(), &flags).expect("spawned");
+            std::thread::sleep(Duration::from_micros(random.below(60_000) as u64));
+            starting.kill();
+        }
         // Whether a log is wanted or not, a start brings back what is on disk.
         let started = start(home.path(), random.chance(70), &QUIET);
         let server = started.unwrap_or_else(|error| panic!("round {round}, seed {seed}: {error}"));
