@@ -163,7 +163,7 @@ pub(super) struct ExecutionRun<'a> {
     /// The keyspace without a lock.
     read: Read<'a>,
     now_ms: u64,
-    /// When the command before ended, ns of the monotonic clock.
+    /// When the command before ended, ns of the clock that leases are judged by.
     last_ns: u64,
     /// Commands that ran since, without a look at the clock: the last ones of the worker's times.
     untimed: usize,
@@ -215,7 +215,7 @@ impl<'a> ExecutionRun<'a> {
             pin,
             read,
             now_ms,
-            last_ns: clock::monotonic_ns(),
+            last_ns: clock::boot_ns(),
             untimed: 0,
             timed: 0,
             commands: 0,

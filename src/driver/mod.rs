@@ -328,6 +328,7 @@ impl<'n> Driver<'n> {
         self.step(now_us, NodeInput::Tick);
         self.links.tick(now_us);
         self.lanes.tick(now_us, &leader_of(&self.gateway, &self.links));
+        self.gateway.end_leases(now_us);
         self.look_at_groups(now_us);
         self.look_around(now_us);
         self.is_broken |= self.log.log().is_broken();

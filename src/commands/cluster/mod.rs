@@ -46,7 +46,7 @@ pub fn lease_clock_us() -> u64 {
     clock::boot_ns() / 1000
 }
 
-/// What workers know of one group. The driver writes, workers read.
+/// What workers know of one group. The driver writes, workers read; both end a lease that is over.
 #[derive(Default)]
 pub struct GroupCell {
     /// Until when this node may answer reads of the group alone; 0: not at all.
@@ -67,19 +67,28 @@ impl GroupCell {
         }
     }
 
-    /// Whether a read that has come in before this moment of the lease clock, or has just been
-    /// made here, may be answered.
+    fn end_lease(&self, now_us: u64) {
+        let until_us = self.lease_until_us.load(Ordering::Relaxed);
+        if until_us <= now_us && until_us > 0 {
+            // A new one stays.
+            let (was, none) = (until_us, 0);
+            let order = Ordering::Relaxed;
+            _ = self.lease_until_us.compare_exchange(was, none, order, order);
+        }
+    }
+
+    /// Whether the lease holds at this moment of the lease clock.
     #[inline]
     pub fn may_read(&self, now_us: u64) -> bool {
         // Acquire: pairs with the Release in `set_lease`.
         now_us < self.lease_until_us.load(Ordering::Acquire)
     }
 
-    /// Whether there is a lease at all, which may be over.
+    /// Until when this node may answer reads alone, if that is not over; 0: not at all.
     #[inline]
-    fn is_leased(&self) -> bool {
-        // Relaxed: a hint, before the clock is read.
-        self.lease_until_us.load(Ordering::Relaxed) > 0
+    fn lease_until_us(&self) -> u64 {
+        // Acquire: as in `may_read`.
+        self.lease_until_us.load(Ordering::Acquire)
     }
 
     /// Log time of what is applied.
@@ -231,7 +240,7 @@ pub struct Gateway {
     pub me: u64,
     /// The port that answers where keys are.
     pub redirect_port: u16,
-    groups: Box<[CachePadded<GroupCell>]>,
+    groups: Box<[CachePadded<GroupCell>; CLUSTER_GROUPS]>,
     /// A bit for each group that workers have read since the driver looked.
     read: CachePadded<AtomicU64>,
     inbox: Mutex<Vec<Submission>>,
@@ -253,7 +262,7 @@ impl Gateway {
         Ok(Gateway {
             me,
             redirect_port,
-            groups: (0..CLUSTER_GROUPS).map(|_| CachePadded::default()).collect(),
+            groups: Box::new(std::array::from_fn(|_| CachePadded::default())),
             read: CachePadded::default(),
             inbox: Mutex::default(),
             bell: EventFd::new()?,
@@ -266,10 +275,17 @@ impl Gateway {
         })
     }
 
-    /// A group.
+    /// A group, below [`CLUSTER_GROUPS`].
     #[inline]
     pub fn group(&self, group: u16) -> &GroupCell {
-        &self.groups[usize::from(group)]
+        // The remainder is the number itself; with it no bound is to be compared.
+        &self.groups[usize::from(group) % CLUSTER_GROUPS]
+    }
+
+    /// Leases that are over at this moment of the lease clock are none: nobody begins to read under
+    /// them in vain.
+    pub fn end_leases(&self, now_us: u64) {
+        self.groups.iter().for_each(|cell| cell.end_lease(now_us));
     }
 
     /// A group is read under its lease.

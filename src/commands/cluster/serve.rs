@@ -72,7 +72,7 @@ fn serve_up_to<const MOST: usize>(
             executed += usize::from(flow != Flow::Park);
             continue;
         }
-        if let Some(first) = reads.end(io) {
+        if let Some(first) = reads.end(&mut run, io) {
             (executed, flow) = (first, Flow::Next);
             break;
         }
@@ -107,7 +107,7 @@ fn serve_up_to<const MOST: usize>(
         }
     }
     // If they are taken back, nothing waits behind them, and all is served anew.
-    reads.end(io).into_iter().for_each(|first| (executed, flow) = (first, Flow::Next));
+    reads.end(&mut run, io).into_iter().for_each(|first| (executed, flow) = (first, Flow::Next));
     run.end(io);
     if !places.is_empty() {
         submit(gateway, io, places);

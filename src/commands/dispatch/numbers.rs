@@ -46,7 +46,7 @@ impl ExecutionRun<'_> {
             return;
         }
         self.settle_short(io.local);
-        let now_ns = clock::monotonic_ns();
+        let now_ns = clock::boot_ns();
         let took_ns = now_ns - self.last_ns;
         self.last_ns = now_ns;
         calls.time_ns.add(took_ns);
@@ -71,12 +71,13 @@ impl ExecutionRun<'_> {
     }
 
     /// Shares the time since the last look at the clock among the short commands that ran since.
-    pub(super) fn settle_short(&mut self, local: &mut Local) {
+    /// When that look was, ns of the clock that leases are judged by: no command has run since.
+    pub(in crate::commands) fn settle_short(&mut self, local: &mut Local) -> u64 {
         let count = std::mem::take(&mut self.untimed);
         if count == 0 {
-            return;
+            return self.last_ns;
         }
-        let now_ns = clock::monotonic_ns();
+        let now_ns = clock::boot_ns();
         let each_ns = (now_ns - self.last_ns) / count as u64;
         self.last_ns = now_ns;
         let by_command = &self.node.workers[local.worker].by_command;
@@ -84,6 +85,7 @@ impl ExecutionRun<'_> {
             *took_ns = each_ns;
             by_command.of(*place).time_ns.add(each_ns);
         }
+        now_ns
     }
 }
 
