@@ -194,6 +194,11 @@ impl<'d> LogReader<'d> {
         Ok(first.is_some_and(|header| header.anew))
     }
 
+    /// The reader's place: where the file begins that holds what is wanted, at first.
+    pub fn place(&self) -> u64 {
+        self.at
+    }
+
     /// Bytes from the reader's place to the end of the last file, for a progress bar.
     pub fn bytes_ahead(&self) -> u64 {
         let end = self.files.iter().map(|(name, _)| end_of_file(name.start, self.segment)).max();

@@ -393,6 +393,14 @@ fn clients_notice_nothing_of_a_switch() {
     });
 }
 
+/// What `dse-admin check` says of a directory in which all is well.
+fn check(home: &Path) -> String {
+    let data = home.join("data");
+    let (code, told) = super::planted::admin(&["check", data.to_str().expect("in UTF-8")]);
+    assert_eq!(code, Some(0), "{told}");
+    told
+}
+
 /// A transaction that was on its way into the log when that was switched off is executed without
 /// one: no snapshot needs what of it is in there.
 #[test]
@@ -415,7 +423,12 @@ fn a_snapshot_without_a_log_needs_nothing_of_the_one_before() {
     let files = super::files::listed(home.path(), "log-").len();
     assert!(files < 64, "all of it was in the log before that was switched off: {files} MiB");
     ok(&mut client, &["SAVE"]);
+    ok(&mut client, &["SAVE"]);
     server.kill();
+    let told = check(home.path());
+    let read = told.split_once("read from position ").expect(&told).1;
+    let numbers: Vec<u64> = read.split([' ', ',']).filter_map(|word| word.parse().ok()).collect();
+    assert!(numbers[0] < numbers[1], "from behind the end: {told}");
     let server = start(home.path(), true, &QUIET).expect("started");
     for value in ["2", "3", "4"] {
         ok(&mut server.client(), &["SET", "k", value]);
@@ -427,9 +440,7 @@ fn a_snapshot_without_a_log_needs_nothing_of_the_one_before() {
     assert_eq!(call(&mut client, &["STRLEN", "long"]), Value::Int(long.len() as i64));
     server.kill();
     // Nor is it damage that the log of before ends in front of that snapshot.
-    let data = home.path().join("data");
-    let (code, told) = super::planted::admin(&["check", data.to_str().expect("in UTF-8")]);
-    assert_eq!(code, Some(0), "{told}");
+    check(home.path());
     // It cannot be done without: what was changed before it is in no log.
     let base = super::files::listed(home.path(), "snapshot-").pop().expect("a snapshot");
     super::files::flip(&base, 5000);

@@ -39,6 +39,7 @@ pub(super) fn read_log(
         Ok(reader) => reader,
         Err(error) => return (report, Err(error)),
     };
+    report.from = reader.place();
     let outcome = loop {
         match reader.next_chunk() {
             Ok(Some(chunk)) => report.note(&chunk),
