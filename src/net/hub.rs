@@ -297,9 +297,10 @@ impl<S: Service> Hub<S> {
         slot.card.move_out();
         let link = turn.vacate();
         self.service.close(self, id, &slot.card, link.session);
-        drop(link.fd);
         self.posts[worker].connections.fetch_sub(1, Ordering::Relaxed);
         self.give_back_slot(id.index);
+        // Last: whose client sees the end is not counted any more.
+        drop(link.fd);
     }
 
     fn wake(&self, worker: usize) {

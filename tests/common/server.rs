@@ -178,11 +178,20 @@ fn free_address() -> SocketAddr {
 
 /// Any reply counts: with a password set it is an error.
 fn answers(address: SocketAddr) -> bool {
-    let reply = Client::connect(address).ok().and_then(|mut client| client.call(&["PING"]).ok());
-    matches!(reply, Some(Value::Simple(_) | Value::Error(_)))
+    matches!(ping(address), Some(Value::Simple(_) | Value::Error(_)))
 }
 
 fn is_loaded(address: SocketAddr) -> bool {
-    let reply = Client::connect(address).ok().and_then(|mut client| client.call(&["PING"]).ok());
-    matches!(reply, Some(Value::Simple(_)))
+    matches!(ping(address), Some(Value::Simple(_)))
+}
+
+/// What PING is answered. The connection is closed on the server's side too when this returns:
+/// tests count connections.
+fn ping(address: SocketAddr) -> Option<Value> {
+    let mut client = Client::connect(address).ok()?;
+    let reply = client.call(&["PING"]).ok();
+    client.finish_sending();
+    // There is nothing to come but the end.
+    let _ = client.read();
+    reply
 }
