@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// How long a durable write of the slow disk takes.
 const WRITE_US: u64 = 400;
+/// How long one takes on a disk that stalls.
+const STALL_US: u64 = 300_000;
 /// Requests that a reader sends at once.
 const READS: usize = 16;
 
@@ -117,6 +119,53 @@ fn nobody_is_told_of_a_write_before_it_is_durable() {
         assert_eq!(seen, [0; 0], "seen too early by {command:?}");
         assert!(count > 50, "{command:?} saw hardly anything: {count}");
     }
+}
+
+/// What waits for the disk is the reply of the write, and who has seen it. All workers go on, also
+/// the one that has the connection of the writer.
+#[test]
+fn a_disk_that_stalls_holds_replies_of_writes_and_nothing_else() {
+    let memory = MemoryDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(memory.clone());
+    let server = Inside::start(&disk, SyncMode::Always);
+    let client = || Client::connect(server.address).expect("connected");
+    // In turns they go to all workers.
+    let mut readers: Vec<Client> = (0..8).map(|_| client()).collect();
+    let mut writer = client();
+    for reader in &mut readers {
+        assert_eq!(
+            reader.call(&["SET", "there", "1"]).expect("a reply"),
+            Value::Simple("OK".into())
+        );
+    }
+    memory.faults.delay_us.store(STALL_US, SeqCst);
+    let is_answered = AtomicBool::new(false);
+    let (reads, durable) = std::thread::scope(|scope| {
+        let before = server.log.end();
+        let waiter = scope.spawn(|| {
+            let reply = writer.call(&["SET", "k", "1"]);
+            let durable = server.log.durable();
+            is_answered.store(true, SeqCst);
+            (reply.expect("a reply"), durable)
+        });
+        while server.log.end() == before {
+            std::thread::yield_now();
+        }
+        let mut rounds = 0;
+        while !is_answered.load(SeqCst) {
+            for reader in &mut readers {
+                assert_eq!(reader.call(&["GET", "there"]).expect("a reply"), Value::bulk("1"));
+            }
+            // Rounds that were over while the write was held are what counts.
+            rounds += usize::from(!is_answered.load(SeqCst));
+        }
+        let (reply, durable) = waiter.join().expect("it waits");
+        assert_eq!(reply, Value::Simple(b"OK".into()));
+        (rounds, durable > before)
+    });
+    memory.faults.delay_us.store(0, SeqCst);
+    assert!(durable, "the write was answered before the disk had it");
+    assert!(reads > 10, "reads of what is durable waited for the disk: {reads} rounds");
 }
 
 /// The order in which the disk saw what a snapshot consists of.
